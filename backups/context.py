@@ -1,0 +1,66 @@
+"""What a plugin may ask of the process that runs it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from backups.errors import StoppedError
+from backups.secrets import Secrets
+
+log = logging.getLogger("backups")
+
+
+class Cancel:
+    """Says that the work must stop. A signal handler sets it; it then kills what was registered, so reads end."""
+
+    def __init__(self) -> None:
+        self._signal: int | None = None
+        self._callbacks: dict[int, Callable[[], None]] = {}
+        self._next = 0
+        self._lock = threading.RLock()  # a signal handler may interrupt the thread that holds it
+
+    def set(self, signal: int) -> None:
+        """Stop all work. Safe in a signal handler."""
+        with self._lock:
+            self._signal = signal
+            callbacks = list(self._callbacks.values())
+        for callback in callbacks:
+            callback()
+
+    def check(self) -> None:
+        """Raises StoppedError once the work must stop."""
+        if self._signal is not None:
+            raise StoppedError(signal=self._signal)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the work must stop."""
+        return self._signal is not None
+
+    def on_stop(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call ``callback`` when the work must stop; returns a function that takes it back."""
+        with self._lock:
+            number = self._next = self._next + 1
+            self._callbacks[number] = callback
+        if self.stopped:
+            callback()
+
+        def forget() -> None:
+            with self._lock:
+                self._callbacks.pop(number, None)
+
+        return forget
+
+
+@dataclass(frozen=True)
+class Context:
+    """One per process."""
+
+    tmpdir: Path
+    """For small private files such as options files and key rings; never for data in plain."""
+    secrets: Secrets = field(default_factory=Secrets)
+    cancel: Cancel = field(default_factory=Cancel)
