@@ -38,7 +38,6 @@ class PlanItem(Record):
     type: str
     key: str
     destinations: tuple[str, ...]
-    why: str = ""
 
 
 class Plan(Record):
