@@ -1,8 +1,13 @@
 """The types of destination: one line each."""
 
 from backups.destinations.base import Destination, DestinationConfig, StoredObject, Upload
+from backups.destinations.local import Local
+from backups.destinations.s3 import S3
 from backups.registry import Registry
 
 DESTINATIONS: Registry[DestinationConfig] = Registry("destination")
+
+DESTINATIONS.add(Local)
+DESTINATIONS.add(S3)
 
 __all__ = ["DESTINATIONS", "Destination", "DestinationConfig", "StoredObject", "Upload"]
