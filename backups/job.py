@@ -4,81 +4,27 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import importlib
-import json
 import socket
 import zoneinfo
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from pydantic import Field, SecretStr, SerializeAsAny, ValidationError, model_validator
-
-from backups.config import ConfigModel, Plugin, Positive
-from backups.destinations import DESTINATIONS, DestinationConfig
+from backups import advice
+from backups.config import Plugin
+from backups.destinations import DestinationConfig
 from backups.errors import JobError, UsageError
+from backups.job_reader import Reader, parse_json
 from backups.naming import Compression
-from backups.notifications import NOTIFICATIONS, Notification
-from backups.registry import Registry
-from backups.retention import KeepRules, Policy
-from backups.sources import SOURCES, Source
+from backups.notifications import Notification
+from backups.retention import Policy
+from backups.settings import DAY, Encryption, JobSettings
+from backups.sources import Source
 
-DAY = 86_400
+__all__ = ["DAY", "Encryption", "Job", "JobSettings", "content_hash", "load_job", "parse_job"]
 
-
-class Encryption(ConfigModel):
-    """How copies are encrypted: exactly one of the two."""
-
-    passphrase: SecretStr | None = Field(None, min_length=1)
-    """Passphrase (GnuPG, symmetric AES256)."""
-
-    recipients: tuple[str, ...] | None = Field(None, min_length=1)
-    """OpenPGP public keys: each an armored key, or the path of a file that holds one."""
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Encryption:
-        if (self.passphrase is None) == (self.recipients is None):
-            raise ValueError("give either 'passphrase' or 'recipients'")
-        return self
-
-
-class JobSettings(ConfigModel):
-    """The root of the job file, but for its three lists of plugins."""
-
-    hostname: str = Field("", pattern=r"^[A-Za-z0-9._-]*$", max_length=253)
-    """First part of every object key; this machine's name when missing. A deployed job must give it."""
-
-    tmpdir: Path = Path("/var/tmp")  # noqa: S108 - the old tool's default; what goes there is made 0700
-    """Where small private files go while a job runs; never the data."""
-
-    modules: tuple[str, ...] = ()
-    """Python modules to import first; they may register more types. Those of the old tool are accepted."""
-
-    schedule: str = ""
-    """When to run, deployed: five-field cron, or EventBridge's `cron(...)` or `rate(...)`. On demand only when missing."""
-
-    timezone: str = ""
-    """IANA zone of the schedule and of the date in object keys; the machine's own when missing (UTC on AWS)."""
-
-    encryption: Encryption | None = None
-    """For every source that has no `passphrase` or `recipients` of its own."""
-
-    compression: Compression = Compression.GPG
-    """`gpg` (as the old tool), `zstd` (fast and small), `gzip` or `none`."""
-
-    concurrency: Positive | None = None
-    """How many sources run at once; 1 on one machine, 10 deployed when missing."""
-
-    retention: KeepRules | None = None
-    """For every destination that has no retention of its own."""
-
-    retention_minimum: int | None = Field(None, ge=0)
-    """The newest verified backups of a source that always stay; 1 when missing."""
-
-    time_limit: Positive = DAY
-    """Seconds after which reading a source is given up."""
+P = TypeVar("P", bound=Plugin)
 
 
 @dataclass(frozen=True)
@@ -90,6 +36,8 @@ class Job:
     sources: tuple[Source, ...]
     destinations: tuple[DestinationConfig, ...]
     notifications: tuple[Notification, ...]
+    path: Path | None = None
+    """The file it was read from; None when it came from elsewhere."""
 
     @property
     def hostname(self) -> str:
@@ -141,6 +89,18 @@ class Job:
         zone = zoneinfo.ZoneInfo(self.settings.timezone) if self.settings.timezone else None
         return now.astimezone(zone).date()
 
+    def unavailable(self) -> list[str]:
+        """A line with its path for each plugin that parses but can't run yet; refuse to run while there is one."""
+        return advice.unavailable(self)
+
+    def plain_secrets(self) -> list[str]:
+        """Paths of the secrets that stand in the file itself instead of a reference; never their values."""
+        return advice.plain_secrets(self)
+
+    def hints(self) -> list[str]:
+        """A line with its path for each slow or risky setting. None of them stops a run."""
+        return advice.hints(self)
+
 
 def load_job(path: Path) -> Job:
     """Read and check a job file. Raises JobError with every problem, UsageError when the file can't be read."""
@@ -148,24 +108,22 @@ def load_job(path: Path) -> Job:
         content = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
-    return parse_job(content, name=path.stem, where=str(path))
+    return replace(parse_job(content, name=path.stem, where=str(path)), path=path)
 
 
 def parse_job(content: bytes, *, name: str, where: str) -> Job:
     """Check the content of a job file; ``where`` stands before each problem. Raises JobError."""
     try:
-        data = json.loads(content)
-    except UnicodeDecodeError as error:
-        raise JobError([f"{where}: not UTF-8 at byte {error.start}"]) from None
-    except json.JSONDecodeError as error:
-        raise JobError([f"{where}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}"]) from None
+        data = parse_json(content)
+    except ValueError as error:
+        raise JobError([f"{where}:{error}"]) from None
     if not isinstance(data, dict):
         raise JobError([f"{where}: a job file is a JSON object with 'sources' and 'destinations'"])
-    reader = _Reader(where)
-    job = reader.job(name, data)
-    if reader.problems or job is None:
-        raise JobError(reader.problems)
-    return job
+    reader = Reader()
+    parts = reader.read(data)
+    if parts is None:
+        raise JobError([f"{where}: {problem}" for problem in reader.problems])
+    return Job(name, parts.settings, parts.sources, parts.destinations, parts.notifications)
 
 
 def content_hash(content: bytes) -> str:
@@ -173,7 +131,7 @@ def content_hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _named(plugins: Iterable[Any], id_: str, kind: str) -> Any:
+def _named(plugins: Iterable[P], id_: str, kind: str) -> P:
     known = {plugin.id: plugin for plugin in plugins}
     if id_ not in known:
         raise UsageError(f"the job has no {kind} '{id_}'", hint=f"it has: {', '.join(known) or 'none'}")

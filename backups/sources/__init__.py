@@ -2,7 +2,13 @@
 
 from backups.registry import Registry
 from backups.sources.base import Source, SourceStream
+from backups.sources.pgsql import PostgreSQL
+from backups.sources.rds import RDS
+from backups.sources.snapshot import Snapshot
 
 SOURCES: Registry[Source] = Registry("source")
+SOURCES.add(PostgreSQL, aliases=("postgresql",))
+SOURCES.add(RDS)
+SOURCES.add(Snapshot)
 
 __all__ = ["SOURCES", "Source", "SourceStream"]
