@@ -66,6 +66,8 @@ class Command:
         Raises CommandError when the program is missing or may not run.
         """
         self.name = Path(argv[0]).name if argv[0] != "sudo" else "sudo"
+        self.killed = False
+        """Whether its end is our doing, and so tells nothing about what went wrong."""
         self._warnings = dict(warnings or {})
         self._lines: collections.deque[str] = collections.deque(maxlen=STDERR_LINES)
         try:
@@ -127,7 +129,8 @@ class Command:
 
     def kill(self) -> None:
         """End the child and its group at once. Safe from any thread, a signal handler, and more than once."""
-        if self.process.returncode is None:
+        if self.process.poll() is None:
+            self.killed = True
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
 

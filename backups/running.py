@@ -1,0 +1,161 @@
+"""Runs one source from beginning to end. What the worker does in the cloud, and one machine for each source."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import platform
+
+from backups.commands import version_of
+from backups.compression import version_argv
+from backups.context import Context
+from backups.encryption import gpg_version
+from backups.errors import BackupsError
+from backups.job import Encryption, Job
+from backups.naming import Compression
+from backups.pipeline import Recipe, Streamed
+from backups.progress import Progress
+from backups.records import Manifest, Outcome, PlanItem, Result, StoredAt
+from backups.sources.base import Source
+from backups.storing import Connections, as_stored, second_chance, store, write_manifest
+
+log = logging.getLogger("backups.running")
+
+
+def run_source(job: Job, item: PlanItem, context: Context, progress: Progress | None = None) -> Result:
+    """Store one source at all its destinations.
+
+    Never raises for what can go wrong in the field: the result then says ``failed`` and why, with every known
+    secret masked. When ``context.cancel`` was set the result says that it was stopped; the caller looks at
+    ``context.cancel.stopped``.
+    """
+    progress = progress or Progress(item.source, item.name)
+    started = _now()
+    source = job.source(item.source)
+    blank = Result(
+        job=item.job,
+        run=item.run,
+        hostname=job.hostname,
+        source=item.source,
+        name=item.name,
+        type=item.type,
+        label=source.label,
+        outcome=Outcome.FAILED,
+        started=started,
+        finished=started,
+    )
+    try:
+        result = _store(job, source, item, blank, context, progress)
+    except BackupsError as error:
+        result = blank.model_copy(update={"error": error.message, "hint": error.hint})
+    except Exception as error:
+        log.exception("source %s", item.source)
+        result = blank.model_copy(update={"error": f"unexpected {type(error).__name__}: {error}"})
+    progress.enter("stored" if result.outcome is Outcome.STORED else str(result.outcome))
+    return scrubbed(result.model_copy(update={"finished": _now()}), context)
+
+
+def scrubbed(result: Result, context: Context) -> Result:
+    """The result with every known secret masked in its texts: it goes to logs, messages and other processes.
+
+    Only texts that came from elsewhere: a short secret may well be part of a key or a number.
+    """
+    scrub = context.secrets.scrub
+    return result.model_copy(
+        update={
+            "error": scrub(result.error),
+            "hint": scrub(result.hint),
+            "warnings": tuple(map(scrub, result.warnings)),
+            "destinations": tuple(
+                place.model_copy(update={"error": scrub(place.error), "hint": scrub(place.hint)})
+                for place in result.destinations
+            ),
+        }
+    )
+
+
+def _store(job: Job, source: Source, item: PlanItem, blank: Result, context: Context, progress: Progress) -> Result:
+    recipe = Recipe(
+        compression=job.compression_for(source),
+        encryption=context.secrets.resolve(job.encryption_for(source)),
+        time_limit=job.time_limit_for(source),
+    )
+    resolved = context.secrets.resolve(source)
+    connections = Connections([job.destination(id_) for id_ in item.destinations], context)
+    try:
+        progress.enter("opening")
+        with resolved.open(context) as stream:
+            progress.enter("streaming")
+            streamed, ends = store(stream, item.key, connections, recipe, context, progress)
+        progress.enter("storing")
+        places = [as_stored(end, connections.configs[end.destination], item.key, streamed.size) for end in ends]
+        good = [place.destination for place in places if place.status == "stored"]
+        if good and not context.cancel.stopped:
+            places = [
+                place if end.error is None else second_chance(end, good, item.key, streamed, connections)
+                for place, end in zip(places, ends, strict=True)
+            ]
+        manifest = _manifest(blank, item, resolved, recipe, streamed, context)
+        places = [write_manifest(p, manifest, connections) if p.status == "stored" else p for p in places]
+    finally:
+        connections.close()
+    return _result(blank, item, streamed, places)
+
+
+def _result(blank: Result, item: PlanItem, streamed: Streamed, places: list[StoredAt]) -> Result:
+    failed = [place for place in places if place.status == "failed"]
+    outcome = Outcome.STORED
+    if failed:
+        outcome = Outcome.FAILED if len(failed) == len(places) else Outcome.PARTIAL
+    return blank.model_copy(
+        update={
+            "outcome": outcome,
+            "key": item.key if outcome is not Outcome.FAILED else "",
+            "plain_size": streamed.plain_size,
+            "size": streamed.size,
+            "sha256": streamed.sha256,
+            "destinations": tuple(places),
+            "warnings": streamed.warnings,
+            "error": "; ".join(f"{place.destination}: {place.error}" for place in failed),
+            "hint": "; ".join(dict.fromkeys(place.hint for place in failed if place.hint)),
+        }
+    )
+
+
+def _manifest(
+    blank: Result, item: PlanItem, source: Source, recipe: Recipe, streamed: Streamed, context: Context
+) -> Manifest:
+    return Manifest(
+        job=item.job,
+        run=item.run,
+        hostname=blank.hostname,
+        source=item.source,
+        type=item.type,
+        key=item.key,
+        started=blank.started,
+        finished=_now(),
+        plain_size=streamed.plain_size,
+        size=streamed.size,
+        sha256=streamed.sha256,
+        compression=recipe.compression.value,
+        encryption=_encryption_kind(recipe.encryption),
+        tools=_tools(source, recipe.compression),
+        warnings=tuple(map(context.secrets.scrub, streamed.warnings)),
+    )
+
+
+def _encryption_kind(encryption: Encryption) -> str:
+    return "passphrase" if encryption.passphrase is not None else "recipients"
+
+
+def _tools(source: Source, compression: Compression) -> dict[str, str]:
+    """Versions of what made the copy: whoever restores it in ten years may need them."""
+    argv = version_argv(compression)
+    versions = {"gpg": ".".join(map(str, gpg_version())), "python": platform.python_version(), **source.tools()}
+    if argv:
+        versions[compression.value] = version_of(argv)
+    return versions
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
