@@ -15,7 +15,8 @@ from backups import advice
 from backups.config import Plugin
 from backups.destinations import DestinationConfig
 from backups.errors import JobError, UsageError
-from backups.job_reader import Reader, parse_json
+from backups.job_json import parse_json
+from backups.job_reader import Reader
 from backups.naming import Compression
 from backups.notifications import Notification
 from backups.retention import Policy

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -27,48 +27,13 @@ IGNORED = frozenset({"$schema"})
 """Keys of the root that are for editors, not for us."""
 
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_OWN_MODULE = re.compile(rf"backups\.({'|'.join(LISTS)})\.(\w+)")
+OWN_MODULE = re.compile(rf"backups\.({'|'.join(LISTS)})\.(\w+)")
 _PATTERNS = {
     ID_PATTERN: "may hold letters, digits, spaces and . _ @ + = -, and starts with a letter, digit or _",
     HOSTNAME_PATTERN: "may hold letters, digits and . _ -, and starts with a letter or digit",
 }
 
 Model = TypeVar("Model", bound=ConfigModel)
-
-
-class Object(dict[str, Any]):
-    """A JSON object that remembers which keys it was given twice; Python's own keeps the last without a word."""
-
-    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        super().__init__(pairs)
-        names = [name for name, _ in pairs]
-        self.repeated = sorted({name for name in names if names.count(name) > 1}) if len(self) < len(pairs) else []
-
-
-def parse_json(content: bytes) -> Any:
-    """The content of a job file. Raises ValueError that begins with the place, such as ``12:3: trailing comma``."""
-    try:
-        return json.loads(content, object_pairs_hook=Object, parse_constant=_no_constant)
-    except UnicodeDecodeError as error:
-        raise ValueError(f" not UTF-8 at byte {error.start}") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(_syntax_problem(error)) from None
-    except RecursionError:
-        raise ValueError(" nested too deeply") from None
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f" not valid JSON: {name} is no number")
-
-
-def _syntax_problem(error: json.JSONDecodeError) -> str:
-    """Python versions differ in how they report a trailing comma, the commonest mistake: say it, at the comma."""
-    text, position = error.doc, error.pos
-    if text[position : position + 1] != ",":
-        position = len(text[:position].rstrip()) - 1
-    if text[position : position + 1] == "," and text[position + 1 :].lstrip()[:1] in ("}", "]"):
-        error = json.JSONDecodeError("a comma after the last item", text, position)
-    return f"{error.lineno}:{error.colno}: not valid JSON: {error.msg}"
 
 
 @dataclass(frozen=True)
@@ -82,7 +47,7 @@ class Parts:
 
 
 class Reader:
-    """Reads one job file. ``problems`` gathers a line for everything that is wrong, in the order of the file."""
+    """Reads one job file. ``problems`` gathers a line for everything that is wrong."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
@@ -93,7 +58,7 @@ class Reader:
         self._modules(data.get("modules"))
         settings = self._settings(data)
         plugins = {name: self._plugins(name, data.get(name)) for name in LISTS}
-        self._encryption(settings, plugins["sources"])
+        self._encryption(data)
         if self.problems or settings is None:
             return None
         return Parts(settings, **{name: tuple(items.values()) for name, items in plugins.items()})
@@ -122,10 +87,12 @@ class Reader:
     def _modules(self, modules: Any) -> None:
         for index, name in enumerate(modules if isinstance(modules, list) else ()):
             path = f"modules[{index}]"
-            if not isinstance(name, str) or not _MODULE.fullmatch(name):
+            if not isinstance(name, str):
+                continue  # the settings' model says so
+            if not _MODULE.fullmatch(name):
                 self._problem(path, "must be the name of a Python module, such as 'backups.sources.mysql'")
                 continue
-            own = _OWN_MODULE.fullmatch(name)
+            own = OWN_MODULE.fullmatch(name)
             if own and LISTS[own[1]].get(own[2]):
                 continue  # registered already, under its own name or another
             try:
@@ -173,12 +140,14 @@ class Reader:
     def _unique(self, kind: str, items: list[Any], plugins: dict[int, Any]) -> dict[int, Any]:
         """Two with one id would write the same copies. Channels only tell, so theirs get a number instead."""
         first: dict[str, int] = {}
-        for index, plugin in plugins.items():
-            given = bool(items[index].get("id"))
-            id_ = plugin.id
+        for index, item in enumerate(items):
+            given = item.get("id") if isinstance(item, dict) else None
+            id_ = plugins[index].id if index in plugins else given
+            if not isinstance(id_, str):
+                continue
             if id_ in first and kind == "notifications" and not given:
                 id_ = next(f"{id_}-{n}" for n in range(2, len(items) + 2) if f"{id_}-{n}" not in first)
-                plugins[index] = plugin.model_copy(update={"id": id_})
+                plugins[index] = plugins[index].model_copy(update={"id": id_})
             if id_ in first:
                 text = f"{kind}[{first[id_]}] has the id '{id_}' as well"
                 if given:
@@ -188,24 +157,28 @@ class Reader:
             first.setdefault(id_, index)
         return plugins
 
-    def _encryption(self, settings: JobSettings | None, sources: dict[int, Source]) -> None:
+    def _encryption(self, data: dict[str, Any]) -> None:
         """Every source is encrypted in exactly one way, with a passphrase that gpg reads to its end."""
-        root = settings.encryption if settings else None
-        if root and root.passphrase:
-            self._passphrase(root.passphrase.get_secret_value(), "encryption.passphrase")
-        for index, source in sources.items():
-            path = f"sources[{index}]"
-            if source.passphrase:
-                self._passphrase(source.passphrase.get_secret_value(), f"{path}.passphrase")
-            if source.passphrase and source.recipients:
+        root, sources = data.get("encryption"), data.get("sources")
+        places = {"encryption": root}
+        places.update({f"sources[{i}]": item for i, item in enumerate(sources if isinstance(sources, list) else ())})
+        for path, item in places.items():
+            if not isinstance(item, dict):
+                continue
+            passphrase, recipients = item.get("passphrase"), item.get("recipients")
+            if isinstance(passphrase, str):
+                self._passphrase(passphrase, f"{path}.passphrase")
+            if item is root:
+                continue  # its model says whether it gives one of the two
+            if passphrase is not None and recipients is not None:
                 self._problem(path, "give either 'passphrase' or 'recipients', not both")
-            elif settings and not (source.passphrase or source.recipients or root):
+            elif root is None and passphrase is None and recipients is None:
                 self._problem(
                     path, "not encrypted: give 'passphrase' or 'recipients' here, or 'encryption' in the root"
                 )
 
     def _passphrase(self, text: str, path: str) -> None:
-        if not text.strip("\r\n"):
+        if not text.strip():
             self._problem(path, "must not be empty")
         elif "\n" in text:
             self._problem(path, "must be one line, since gpg reads no further: use its first line, or a new passphrase")

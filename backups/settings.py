@@ -5,7 +5,7 @@ from __future__ import annotations
 import zoneinfo
 from pathlib import Path
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from backups import schedule as schedules
 from backups.config import ConfigModel, Positive, alternatives
@@ -18,6 +18,8 @@ HOSTNAME_PATTERN = r"^([A-Za-z0-9_][A-Za-z0-9._-]*)?$"
 
 class Encryption(ConfigModel):
     """How copies are encrypted: exactly one of the two."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["passphrase"]}, {"required": ["recipients"]}]})
 
     passphrase: SecretStr | None = Field(None, min_length=1)
     """Passphrase (GnuPG, symmetric AES256)."""
