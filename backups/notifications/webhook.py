@@ -18,7 +18,7 @@ from backups.errors import NotificationError
 from backups.notifications.base import REQUEST_SECONDS
 from backups.notifications.message import one_line
 
-LONGEST_WAIT = 30
+LONGEST_WAIT = 20
 """Seconds: a service that asks for a longer pause is not waited for."""
 
 _ANSWER_BYTES = 300  # of an error page; services answer with a word such as invalid_payload
