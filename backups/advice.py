@@ -33,7 +33,8 @@ def plain_secrets(job: Job) -> list[str]:
 
 def hints(job: Job) -> list[str]:
     """A line for each slow or risky setting."""
-    return [*_file_hints(job), *_compression_hints(job), *_destination_hints(job), *_url_hints(job)]
+    idle = [f"{path}: does nothing here and can go" for path in job.ignored]
+    return [*idle, *_file_hints(job), *_compression_hints(job), *_destination_hints(job), *_url_hints(job)]
 
 
 def _plugins(job: Job) -> Iterator[tuple[str, Plugin]]:

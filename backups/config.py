@@ -47,6 +47,14 @@ Identifier = Annotated[str, StringConstraints(pattern=ID_PATTERN, max_length=128
 """Names a source or destination; it becomes part of object keys, so no slashes and no control characters."""
 
 
+class MissingFieldsError(ValueError):
+    """Raise it in a model's validator for fields that are needed because of others; each is shown at its path."""
+
+    def __init__(self, *fields: str) -> None:
+        super().__init__(f"required: {', '.join(fields)}")
+        self.fields = fields
+
+
 class ConfigModel(BaseModel):
     """A closed part of the job file. Input never shows in errors, since any string may be a secret."""
 

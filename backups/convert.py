@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from backups.config import ConfigModel, Plugin
 from backups.errors import JobError
 from backups.job_json import parse_json
-from backups.job_reader import LISTS, OWN_MODULE, join
+from backups.job_reader import IGNORED, LISTS, OWN_MODULE, join
 from backups.secrets import is_reference
 from backups.settings import Encryption
 
@@ -63,13 +63,15 @@ def repaired(text: str) -> tuple[str, list[str]]:
     kept, repairs = dict(enumerate(sign for sign, _ in tokens)), []
     for before, here, after in zip(solid, solid[1:], solid[2:], strict=False):
         previous, sign, following = (tokens[index][0] for index in (before, here, after))
-        line = text.count("\n", 0, tokens[here][1]) + 1
         if sign == "," and following in ("}", "]"):
-            kept[here] = ""
-            repairs.append(f"line {line}: removed the comma after the last item")
+            repair = "removed the comma after the last item"
         elif (previous, sign) == ("{", "}") and following.startswith('"'):
-            kept[here] = ""
-            repairs.append(f"line {line}: removed a brace that closed an object before its keys")
+            repair = "removed a brace that closed an object before its keys"
+        else:
+            continue
+        line = text.count("\n", 0, tokens[here][1]) + 1
+        repairs.append(f"line {line}: {repair}")
+        kept[here] = ""
     return "".join(kept.values()), repairs
 
 
@@ -113,7 +115,10 @@ class _Converter:
         model = registry.get(canonical)
         if model is None:
             return item
-        plain = self._spelt(model, {**item, "type": canonical}, path)
+        idle = IGNORED.get(canonical, frozenset()) & set(item)
+        self.changes += [f"{join(path, key)}: removed, it did nothing" for key in sorted(idle)]
+        known = {key: value for key, value in item.items() if key not in idle}
+        plain = self._spelt(model, {**known, "type": canonical}, path)
         return self._without_secrets(model, plain, path, str(item.get("id") or canonical))
 
     def _spelt(self, model: type[Plugin], item: dict[str, Any], path: str) -> dict[str, Any]:

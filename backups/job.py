@@ -37,6 +37,8 @@ class Job:
     sources: tuple[Source, ...]
     destinations: tuple[DestinationConfig, ...]
     notifications: tuple[Notification, ...]
+    ignored: tuple[str, ...] = ()
+    """Paths of keys that were accepted and do nothing."""
     path: Path | None = None
     """The file it was read from; None when it came from elsewhere."""
 
@@ -124,7 +126,7 @@ def parse_job(content: bytes, *, name: str, where: str) -> Job:
     parts = reader.read(data)
     if parts is None:
         raise JobError([f"{where}: {problem}" for problem in reader.problems])
-    return Job(name, parts.settings, parts.sources, parts.destinations, parts.notifications)
+    return Job(name, **vars(parts))
 
 
 def content_hash(content: bytes) -> str:

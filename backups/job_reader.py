@@ -12,7 +12,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from backups.config import ID_PATTERN, ConfigModel, Plugin, alternatives
+from backups.config import ID_PATTERN, ConfigModel, MissingFieldsError, Plugin, alternatives
 from backups.destinations import DESTINATIONS, DestinationConfig
 from backups.notifications import NOTIFICATIONS, Notification
 from backups.references import reference_problem
@@ -23,8 +23,11 @@ from backups.sources import SOURCES, Source
 LISTS: dict[str, Registry[Any]] = {"sources": SOURCES, "destinations": DESTINATIONS, "notifications": NOTIFICATIONS}
 """The root's lists of plugins, each with the types that it may hold."""
 
-IGNORED = frozenset({"$schema"})
-"""Keys of the root that are for editors, not for us."""
+IGNORED: dict[str, frozenset[str]] = {
+    "": frozenset({"$schema"}),  # of the root: for editors
+    "mysql": frozenset({"path"}),  # stands in the old manual's complete example, and never did anything
+}
+"""Keys that are accepted without a meaning, by type."""
 
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 OWN_MODULE = re.compile(rf"backups\.({'|'.join(LISTS)})\.(\w+)")
@@ -44,6 +47,8 @@ class Parts:
     sources: tuple[Source, ...]
     destinations: tuple[DestinationConfig, ...]
     notifications: tuple[Notification, ...]
+    ignored: tuple[str, ...]
+    """Paths of keys that do nothing."""
 
 
 class Reader:
@@ -51,6 +56,7 @@ class Reader:
 
     def __init__(self) -> None:
         self.problems: list[str] = []
+        self._ignored: list[str] = []
 
     def read(self, data: dict[str, Any]) -> Parts | None:
         """The checked parts; None when there are problems."""
@@ -61,7 +67,8 @@ class Reader:
         self._encryption(data)
         if self.problems or settings is None:
             return None
-        return Parts(settings, **{name: tuple(items.values()) for name, items in plugins.items()})
+        lists = {name: tuple(items.values()) for name, items in plugins.items()}
+        return Parts(settings, **lists, ignored=tuple(self._ignored))
 
     def _problem(self, path: str, text: str) -> None:
         line = f"{path}: {text}" if path else text
@@ -101,7 +108,7 @@ class Reader:
                 self._problem(path, f"can't import '{name}': {type(error).__name__}: {error}")
 
     def _settings(self, data: dict[str, Any]) -> JobSettings | None:
-        root = {name: value for name, value in data.items() if name not in LISTS and name not in IGNORED}
+        root = {name: value for name, value in data.items() if name not in LISTS and name not in IGNORED[""]}
         return self._validated(JobSettings, root, "", more_keys=LISTS)
 
     def _plugins(self, kind: str, items: Any) -> dict[int, Any]:
@@ -132,10 +139,14 @@ class Reader:
         model = registry.get(name)
         if model is None:
             similar = alternatives(name, registry.names())
-            known = ", ".join(registry.names())
-            self._problem(f"{path}.type", f"unknown type '{name}'{similar}; known are: {known}")
+            names = ", ".join(registry.names())
+            self._problem(f"{path}.type", f"unknown type '{name}'{similar}; known are: {names}")
             return None
-        return self._validated(model, {**item, "type": registry.canonical(name)}, path, type_=name)
+        canonical = registry.canonical(name)
+        idle = IGNORED.get(canonical, frozenset()) & set(item)
+        self._ignored += [join(path, key) for key in sorted(idle)]
+        known = {key: value for key, value in item.items() if key not in idle}
+        return self._validated(model, {**known, "type": canonical}, path, type_=name)
 
     def _unique(self, kind: str, items: list[Any], plugins: dict[int, Any]) -> dict[int, Any]:
         """Two with one id would write the same copies. Channels only tell, so theirs get a number instead."""
@@ -191,8 +202,9 @@ class Reader:
         except ValidationError as error:
             texts: dict[str, list[str]] = {}
             for detail in error.errors(include_url=False, include_input=False):
-                where = join(path, *_written(model, data, detail["loc"]))
-                texts.setdefault(where, []).append(_sentence(detail, model, type_, more_keys))
+                for one in _single(detail):
+                    where = join(path, *_written(model, data, one["loc"]))
+                    texts.setdefault(where, []).append(_sentence(one, model, type_, more_keys))
             for where, found in texts.items():
                 self._problem(where, ", or ".join(dict.fromkeys(found)))
         return None
@@ -230,6 +242,16 @@ def _written(model: type[ConfigModel], data: dict[str, Any], loc: tuple[str | in
         elif isinstance(part, int) and isinstance(current, list) and part < len(current):
             yield part
             current = current[part]
+
+
+def _single(detail: ErrorDetails) -> Iterator[ErrorDetails]:
+    """An error that names several fields as one for each of them."""
+    cause = detail.get("ctx", {}).get("error")
+    if not isinstance(cause, MissingFieldsError):
+        yield detail
+        return
+    for name in cause.fields:
+        yield {**detail, "type": "missing", "loc": (*detail["loc"], name)}
 
 
 def _sentence(detail: ErrorDetails, model: type[ConfigModel], type_: str, more_keys: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from backups.config import ConfigModel, Plugin
-from backups.job_reader import LISTS
+from backups.job_reader import IGNORED, LISTS
 from backups.registry import Registry
 from backups.settings import JobSettings
 
@@ -75,6 +75,8 @@ def _list_schema(name: str, registry: Registry[Any], definitions: Schema) -> Sch
         type_ = model.model_fields["type"].default
         spellings = [known for known in registry.names() if registry.canonical(known) == type_]
         schema = model_schema(model, definitions)
+        for idle in IGNORED.get(type_, ()):
+            schema["properties"][idle] = {"deprecated": True, "description": "Does nothing."}
         schema["properties"]["type"] = {"enum": spellings, "description": _first_line(model)}
         place = f"{registry.kind}.{type_}"
         definitions[place] = {"title": model.label or type_, **schema}

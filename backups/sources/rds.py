@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from backups.config import Flag
+from backups.config import Flag, MissingFieldsError
 from backups.context import Context
 from backups.errors import SourceError
 from backups.sources.base import Source, SourceStream
@@ -62,8 +62,9 @@ class RDS(Source):
     def _consistent(self) -> Self:
         if bool(self.aws_access_key_id) != bool(self.aws_secret_access_key):
             raise ValueError("give both 'aws_access_key_id' and 'aws_secret_access_key', or neither")
-        if not self.defaults and not (self.dbuser and self.dbpass):
-            raise ValueError("give 'dbuser' and 'dbpass', or 'defaults'")
+        missing = [name for name in ("dbuser", "dbpass") if not self.defaults and not getattr(self, name)]
+        if missing:
+            raise MissingFieldsError(*missing)
         return self
 
     @property
