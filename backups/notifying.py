@@ -40,7 +40,7 @@ def notify(
 ) -> Notified:
     """Tell one channel. Never raises: what went wrong is in the record, without secrets."""
     deadline = time.monotonic() + patience.limit
-    return _outcome(_start(job, channel_id, report, context, patience), deadline, channel_id, patience)
+    return _outcome(_start(job, channel_id, report, context, patience), deadline, job, channel_id, patience)
 
 
 def notify_all(
@@ -50,7 +50,7 @@ def notify_all(
     deadline = time.monotonic() + patience.limit
     ids = [channel.id for channel in job.notifications]
     started = [_start(job, id_, report, context, patience) for id_ in ids]
-    return tuple(_outcome(future, deadline, id_, patience) for future, id_ in zip(started, ids, strict=True))
+    return tuple(_outcome(future, deadline, job, id_, patience) for future, id_ in zip(started, ids, strict=True))
 
 
 def scrubbed(record: Record, scrub: Callable[[str], str]) -> Record:
@@ -69,19 +69,18 @@ def _start(job: Job, channel_id: str, report: RunReport, context: Context, patie
     return future
 
 
-def _outcome(future: Future[Notified], deadline: float, channel_id: str, patience: Patience) -> Notified:
+def _outcome(future: Future[Notified], deadline: float, job: Job, channel_id: str, patience: Patience) -> Notified:
     try:
         return future.result(timeout=max(0.0, deadline - time.monotonic()))
     except TimeoutError:
         error = f"no answer within {patience.limit:g} s; the message may have arrived all the same"
-        return Notified(channel=channel_id, type="", status="failed", error=error)
+        return Notified(channel=channel_id, type=_type(job, channel_id), status="failed", error=error)
 
 
 def _tell(job: Job, channel_id: str, report: RunReport, context: Context, patience: Patience) -> Notified:
-    type_ = ""
+    type_ = _type(job, channel_id)
     try:
         channel = job.notification(channel_id)
-        type_ = channel.type
         if not channel.wants(report):
             return Notified(channel=channel_id, type=type_, status="not wanted")
         channel = context.secrets.resolve(channel)
@@ -92,6 +91,11 @@ def _tell(job: Job, channel_id: str, report: RunReport, context: Context, patien
     except BaseException as error:  # a third-party channel may raise anything, SystemExit too
         return _failed(channel_id, type_, f"{type(error).__name__}: {error}", context)
     return Notified(channel=channel_id, type=type_, status="sent")
+
+
+def _type(job: Job, channel_id: str) -> str:
+    """The channel's type; empty when the job has no such channel."""
+    return next((channel.type for channel in job.notifications if channel.id == channel_id), "")
 
 
 def _failed(channel_id: str, type_: str, error: str, context: Context) -> Notified:
