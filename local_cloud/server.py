@@ -1,0 +1,133 @@
+"""Serves the embedded cloud on loopback until it is told to stop or its parent is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from local_cloud import processes
+from local_cloud.settings import ACCOUNT, LOOPBACK, Settings
+
+READY = "local cloud is ready at "
+_SEAMS = ("scheduler", "cloudformation", "lambda_service", "ecs", "asl", "runtask", "executions")
+
+Message = dict[str, Any]
+
+
+def bind(port: int) -> socket.socket:
+    """A listening socket on loopback; port 0 picks a free one, with nobody in between who could take it."""
+    listener = socket.create_server((LOOPBACK, port), backlog=256)
+    listener.set_inheritable(False)
+    return listener
+
+
+def configure(settings: Settings) -> None:
+    """Tell MiniStack, which reads its settings from the environment while it is imported."""
+    temporary = settings.scratch("tmp")
+    for name in [name for name in os.environ if name.startswith(("AWS_", "MINISTACK_", "LAMBDA_"))]:
+        del os.environ[name]
+    os.environ.update(
+        GATEWAY_PORT=str(settings.port),
+        MINISTACK_HOST=LOOPBACK,
+        MINISTACK_ACCOUNT_ID=ACCOUNT,
+        MINISTACK_REGION=settings.region,
+        LOG_LEVEL="WARNING",
+        IOT_MTLS_ENABLED="0",
+        SFTP_ENABLED="0",
+        DOCKER_HOST="unix:///nonexistent",
+        TMPDIR=str(temporary),
+        AWS_ENDPOINT_URL=settings.endpoint,
+    )
+    tempfile.tempdir = str(temporary)
+
+
+def install_seams(settings: Settings) -> None:
+    """Apply every seam. Raises SeamError when the pinned version changed."""
+    for name in _SEAMS:
+        importlib.import_module(f"local_cloud.seams.{name}").install(settings)
+
+
+def _announcing(app: Any, settings: Settings) -> Any:
+    """The application, which says that it is ready once its start-up is complete."""
+
+    async def announce(
+        scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+    ) -> None:
+        async def sending(message: Message) -> None:
+            await send(message)
+            if message["type"] == "lifespan.startup.complete":
+                sys.stdout.write(f"{READY}{settings.endpoint}\n")
+                sys.stdout.flush()
+
+        await app(scope, receive, sending if scope["type"] == "lifespan" else send)
+
+    return announce
+
+
+def _when_parent_is_gone(stop: Callable[[], object]) -> None:
+    """Call ``stop`` at the end of file of standard input, which the parent holds open as long as it lives."""
+
+    def watch() -> None:
+        while os.read(0, 4096):
+            pass
+        stop()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+async def _serve(settings: Settings, listener: socket.socket, *, watch_parent: bool) -> None:
+    hypercorn: Any = importlib.import_module("hypercorn.asyncio")
+    config: Any = importlib.import_module("hypercorn.config").Config()
+    config.bind = [f"fd://{listener.fileno()}"]
+    config.loglevel = "WARNING"
+    config.accesslog = None
+    config.graceful_timeout = 0.5
+    config.keep_alive_timeout = 75
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    if watch_parent:
+        _when_parent_is_gone(lambda: loop.call_soon_threadsafe(stopping.set))
+    app = _announcing(importlib.import_module("ministack.app").app, settings)
+    await hypercorn.serve(app, config, shutdown_trigger=stopping.wait)
+
+
+def run(settings: Settings, listener: socket.socket, *, watch_parent: bool) -> None:
+    """Serve until SIGTERM, SIGINT or the parent's end; every process of the cloud is gone when this ends."""
+    configure(settings)
+    install_seams(settings)
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            asyncio.run(_serve(settings, listener, watch_parent=watch_parent))
+    except Exception:
+        logging.getLogger("local_cloud").exception("the server failed")
+        raise
+    finally:
+        processes.end_all()
+        shutil.rmtree(settings.state / "tmp", ignore_errors=True)
+
+
+def exit_now(status: int) -> None:
+    """End the process without waiting for MiniStack's threads: what they wait for is gone."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def state_directory(path: Path) -> Path:
+    """The absolute state directory, which only its owner can read: it holds logs and code."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path.resolve()
