@@ -1,0 +1,176 @@
+"""Restores SQL text into a MySQL or MariaDB server through the program mysql."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import urllib.parse
+from types import TracebackType
+from typing import Self, get_args
+
+from pydantic import SecretStr
+
+from backups.commands import Command
+from backups.context import Cancel, Context
+from backups.errors import CommandError, RestoreError, UsageError
+from backups.mysql_client import Client, Connection, QueryError, Ssl, names_in_sql
+from backups.references import REFERENCE
+
+FORM = "mysql://USER@HOST:PORT/DATABASE"
+
+_IMPORT = (
+    "--batch",
+    "--binary-mode",  # the client's own commands in the text are not run, whatever a backup holds
+    "--max-allowed-packet=1G",  # the largest row that a server can have
+)
+
+
+def open_restore(
+    url: str, context: Context, *, password: SecretStr | None = None, overwrite: bool = False
+) -> MySQLRestore:
+    """Start the client that takes SQL text, after looking whether the database is there and empty.
+
+    ``url`` is ``mysql://USER[:PASSWORD]@HOST[:PORT]/[DATABASE][?ssl=verify&ssl_ca=PATH&socket=PATH]``. What it names
+    may be percent-encoded, or be a reference such as ``{{resolve:env:NAME}}``; ``password`` counts when it holds none.
+    The password reaches the client in a private options file only. Without DATABASE the text must name its own,
+    as dumps of several databases do. A database that holds tables is refused unless ``overwrite``.
+
+    Raises UsageError for the URL, SecretError, SourceError when the server can't be used, RestoreError for a database
+    with tables, and CommandError when the client is missing.
+    """
+    connection, database = parse_url(url, context, password=password)
+    with contextlib.ExitStack() as stack:
+        options = stack.enter_context(connection.options(context))
+        client = Client(options, context.cancel)
+        try:
+            client.value("SELECT 1", database)
+            tables = client.value(_TABLES, database) if database else ""
+        except QueryError as error:
+            raise error.explained(connection) from None
+        if tables not in ("", "0") and not overwrite:
+            raise RestoreError(
+                f"database '{database}' of {connection} is not empty: it has {tables} tables",
+                hint="restore into a new database, or ask for overwriting",
+            )
+        chosen = [f"--database={database}"] if database else []
+        command = Command(client.argv(*_IMPORT, *chosen), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        return MySQLRestore(
+            command,
+            client=client,
+            database=database if tables == "0" else "",
+            where=f"{connection}/{database}",
+            cleanup=stack.pop_all(),
+        )
+
+
+_TABLES = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"
+_CHARACTERS = (
+    "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA"
+    " WHERE SCHEMA_NAME = DATABASE()"
+)
+
+
+class MySQLRestore:
+    """A client that takes SQL text: write to ``fileno()`` until the end, then call ``finish``.
+
+    A write that raises BrokenPipeError means that the client gave up: ``finish`` says why. Leaving the block before
+    ``finish`` returned ends the client; a database that was empty before is then emptied again.
+    """
+
+    def __init__(
+        self, command: Command, *, client: Client, database: str, where: str, cleanup: contextlib.ExitStack
+    ) -> None:
+        """``database`` was empty before; an empty name means that nothing may be taken back."""
+        self._command = command
+        self._client = client
+        self._empty = database
+        self._where = where
+        self._cleanup = cleanup
+        self._finished = False
+        self._forget = client.cancel.on_stop(self.kill)
+
+    def fileno(self) -> int:
+        """The descriptor to write to."""
+        return self._command.stdin.fileno()
+
+    def finish(self) -> None:
+        """Close the input and wait until the server has run all of it. Raises RestoreError unless all went well."""
+        with contextlib.suppress(OSError):
+            self._command.stdin.close()
+        try:
+            self._command.wait()
+        except CommandError as error:
+            raise RestoreError(f"restoring into {self._where} failed: {error}", hint=self._aftermath()) from None
+        self._finished = True
+
+    def kill(self) -> None:
+        """End the client at once. Safe from any thread and more than once."""
+        self._command.kill()
+
+    def close(self) -> None:
+        """End the client, take a half restore back, and remove the options file. Raises RestoreError if it can't."""
+        self._forget()
+        self._command.close()
+        try:
+            if not self._finished:
+                self._take_back()
+        finally:
+            self._cleanup.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _aftermath(self) -> str:
+        return "the database is empty again" if self._empty else "what it holds now is not whole"
+
+    def _take_back(self) -> None:
+        database, self._empty = self._empty, ""
+        if not database:
+            return
+        client = Client(self._client.options, Cancel(), self._client.arguments)  # also when all else must stop
+        name = names_in_sql([database])
+        try:
+            characters, collation = client.rows(_CHARACTERS, database)[0]
+            client.rows(f"DROP DATABASE {name}; CREATE DATABASE {name} CHARACTER SET {characters} COLLATE {collation}")
+        except (QueryError, CommandError) as error:
+            raise RestoreError(
+                f"{self._where} holds half a restore, and it could not be emptied: {error}",
+                hint=f"DROP DATABASE {name}",
+            ) from None
+
+
+def parse_url(url: str, context: Context, *, password: SecretStr | None = None) -> tuple[Connection, str]:
+    """The server and the database that a URL names. Raises UsageError, never with the URL, and SecretError."""
+    # A reference may hold slashes and colons, so it is replaced before the URL is taken apart.
+    plain = REFERENCE.sub(lambda match: urllib.parse.quote(context.secrets.text(match[0]), safe=""), url)
+    try:
+        parts = urllib.parse.urlsplit(plain)
+        port = parts.port
+        query = dict(urllib.parse.parse_qsl(parts.query, strict_parsing=bool(parts.query)))
+    except ValueError:
+        raise UsageError("this is no address of a MySQL database", hint=f"write {FORM}") from None
+    wrong = set(query) - {"ssl", "ssl_ca", "socket"} or query.get("ssl", "verify") not in get_args(Ssl)
+    if parts.scheme not in ("mysql", "mariadb") or not parts.username or parts.fragment or wrong:
+        raise UsageError("this is no address of a MySQL database", hint=f"write {FORM}")
+    given = urllib.parse.unquote(parts.password) if parts.password else None
+    if given:
+        context.secrets.scrub.add(given)
+    host = urllib.parse.unquote(parts.hostname or "")
+    if not host and "socket" not in query:
+        raise UsageError("the address of the MySQL database names no host", hint=f"write {FORM}")
+    ssl: Ssl | None = next((mode for mode in get_args(Ssl) if mode == query.get("ssl")), None)
+    connection = Connection(
+        host=host,
+        port=port,
+        socket=query.get("socket", ""),
+        user=urllib.parse.unquote(parts.username),
+        password=SecretStr(given) if given else password,
+        ssl=ssl,
+        ssl_ca=query.get("ssl_ca", ""),
+    )
+    return connection, urllib.parse.unquote(parts.path.removeprefix("/"))
