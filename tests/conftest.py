@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from backups.context import Context
+from tests.servers.fake_path import FakePath
+from tests.servers.mariadb import MariaDB
+from tests.servers.seaweed import Seaweed, seaweed
 
 
 @pytest.fixture
@@ -15,3 +19,23 @@ def context(tmp_path: Path) -> Context:
     private = tmp_path / "private"
     private.mkdir(mode=0o700)
     return Context(tmpdir=private)
+
+
+@pytest.fixture
+def fake_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePath:
+    """Puts scripts in front of real programs."""
+    return FakePath(tmp_path / "bin", monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
+    """A real MariaDB; each test uses databases and accounts of its own."""
+    with MariaDB(tmp_path_factory.mktemp("mariadb")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
+    """A real S3 server; each test makes buckets of its own."""
+    with seaweed(tmp_path_factory.mktemp("seaweed")) as server:
+        yield server

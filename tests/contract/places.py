@@ -1,0 +1,147 @@
+"""Every kind of destination on a real server, as the contract suite needs it. A new kind is one class and one line."""
+
+from __future__ import annotations
+
+import uuid
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backups.destinations import DestinationConfig
+from backups.destinations.local import Local
+from backups.destinations.s3 import S3
+from tests.servers.rclone_s3 import ACCESS_KEY as RCLONE_KEY
+from tests.servers.rclone_s3 import SECRET_KEY as RCLONE_SECRET
+from tests.servers.rclone_s3 import RcloneS3
+from tests.servers.seaweed import ACCESS_KEY, SECRET_KEY, Seaweed
+
+
+class Place(ABC):
+    """An empty place for one test."""
+
+    def __init__(self, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+        self.request = request
+        self.tmp_path = tmp_path
+
+    @abstractmethod
+    def config(self, **changes: Any) -> DestinationConfig:
+        """The destination as a job file describes it."""
+
+    @abstractmethod
+    def missing(self) -> DestinationConfig:
+        """The same, but its bucket, share or directory does not exist."""
+
+    @abstractmethod
+    def leftovers(self) -> list[str]:
+        """What is stored besides complete objects: temporary files, unfinished uploads."""
+
+    def wrong_secret(self, secret: str) -> DestinationConfig:
+        """The same with this wrong secret; only for kinds in WITH_SECRET."""
+        raise NotImplementedError
+
+
+class LocalPlace(Place):
+    """A directory."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        path = self.tmp_path / "local place"
+        path.mkdir(exist_ok=True)
+        return path
+
+    def config(self, **changes: Any) -> DestinationConfig:
+        """A directory with a space in its name."""
+        return Local(path=str(self.path), **changes)
+
+    def missing(self) -> DestinationConfig:
+        """A disk that is not mounted."""
+        return Local(path=str(self.tmp_path / "not mounted"))
+
+    def leftovers(self) -> list[str]:
+        """Hidden files, and directories without any file."""
+        hidden = [str(path) for path in self.path.rglob(".*")]
+        return hidden + [str(path) for path in self.path.rglob("*") if path.is_dir() and not [*path.iterdir()]]
+
+
+class S3Place(Place):
+    """A bucket of SeaweedFS, which knows all checksums."""
+
+    settings: dict[str, Any] = {"prefix": "team a/"}  # noqa: RUF012 - never changed
+
+    def __init__(self, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+        super().__init__(request, tmp_path)
+        self.server: Seaweed = request.getfixturevalue("s3_server")
+        self.bucket = f"bucket-{uuid.uuid4().hex[:12]}"
+        self.server.client().create_bucket(Bucket=self.bucket)
+
+    def config(self, **changes: Any) -> DestinationConfig:
+        """The bucket, below a prefix."""
+        given = {
+            "bucket": self.bucket,
+            "endpoint_url": self.server.url,
+            "aws_access_key_id": ACCESS_KEY,
+            "aws_secret_access_key": SECRET_KEY,
+        }
+        return S3.model_validate({**given, **self.settings, **changes})
+
+    def missing(self) -> DestinationConfig:
+        """Nothing ever makes a bucket."""
+        return self.config(bucket="no-such-bucket")
+
+    def leftovers(self) -> list[str]:
+        """Unfinished multipart uploads."""
+        return self.server.unfinished(self.bucket)
+
+    def wrong_secret(self, secret: str) -> DestinationConfig:
+        """A key that does not fit."""
+        return self.config(aws_secret_access_key=secret)
+
+
+class S3WithoutChecksumsPlace(S3Place):
+    """The same when the job file says that the server knows no checksums."""
+
+    settings = {"checksums": "0"}  # noqa: RUF012 - never changed
+
+
+class RclonePlace(Place):
+    """A bucket of a server that ignores checksums, without the job file saying so."""
+
+    def __init__(self, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+        super().__init__(request, tmp_path)
+        self.server: RcloneS3 = request.getfixturevalue("rclone_server")
+        self.bucket = f"bucket-{uuid.uuid4().hex[:12]}"
+        (self.server.directory / self.bucket).mkdir()
+
+    def config(self, **changes: Any) -> DestinationConfig:
+        """The bucket."""
+        given = {
+            "bucket": self.bucket,
+            "endpoint_url": self.server.url,
+            "aws_access_key_id": RCLONE_KEY,
+            "aws_secret_access_key": RCLONE_SECRET,
+        }
+        return S3.model_validate({**given, **changes})
+
+    def missing(self) -> DestinationConfig:
+        """No such directory."""
+        return self.config(bucket="no-such-bucket")
+
+    def leftovers(self) -> list[str]:
+        """It keeps unfinished uploads in its memory and can't list them: see the aborts of the other servers."""
+        return []
+
+    def wrong_secret(self, secret: str) -> DestinationConfig:
+        """A key that does not fit."""
+        return self.config(aws_secret_access_key=secret)
+
+
+PLACES: dict[str, type[Place]] = {
+    "local": LocalPlace,
+    "s3": S3Place,
+    "s3-md5": S3WithoutChecksumsPlace,
+    "s3-rclone": RclonePlace,
+}
+WITH_SECRET = [name for name, place in PLACES.items() if place.wrong_secret is not Place.wrong_secret]
