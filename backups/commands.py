@@ -2,17 +2,19 @@
 
 Children are argv lists, never a shell; they get a small environment of their own, so that no secret of this
 process reaches them; they run in a process group of their own, so that Ctrl-C reaches only us and we end them.
+A child that ended stays a zombie until ``close``: so its number, which is its group's too, can't be given to another
+process, and killing the group is safe at any time.
 """
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import fcntl
 import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -25,7 +27,8 @@ PIPE_BYTES = 1 << 20
 STDERR_LINES = 25
 """How many of a child's last error lines go into an error."""
 
-_LINE_BYTES = 2_000
+_STDERR_KEPT = 16 << 10
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
 _INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD", "FAKETIME")
 _INSTALL = {
     "gpg": "gnupg",
@@ -65,11 +68,13 @@ class Command:
 
         Raises CommandError when the program is missing or may not run.
         """
-        self.name = Path(argv[0]).name if argv[0] != "sudo" else "sudo"
-        self.killed = False
-        """Whether its end is our doing, and so tells nothing about what went wrong."""
+        self.name = Path(argv[0]).name
         self._warnings = dict(warnings or {})
-        self._lines: collections.deque[str] = collections.deque(maxlen=STDERR_LINES)
+        self._stderr = b""
+        self._stderr_bytes = 0
+        self._status: int | None = None
+        self._closed = False
+        self._lock = threading.RLock()  # a signal handler may interrupt the thread that holds it
         try:
             self.process = subprocess.Popen(
                 list(argv),
@@ -109,16 +114,21 @@ class Command:
 
     @property
     def stderr_tail(self) -> str:
-        """The last lines that the child wrote to stderr."""
-        return "\n".join(self._lines)
+        """The last lines that the child wrote to stderr; whole ones, for of half a secret nobody knows what it is."""
+        kept, written = self._stderr, self._stderr_bytes
+        if written > len(kept):
+            kept = kept.partition(b"\n")[2]
+        lines = [line for raw in kept.decode("utf-8", "replace").splitlines() if (line := raw.rstrip())]
+        if written and not lines:
+            return f"{written} bytes on stderr without a line that could be shown"
+        return "\n".join(lines[-STDERR_LINES:])
 
     def wait(self, timeout: float | None = None) -> list[str]:
         """Wait for the end. Returns warnings for the report. Raises CommandError unless it ended well."""
-        try:
-            status = self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
+        status = self._ended(timeout)
+        if status is None:
             self.kill()
-            raise CommandError(f"{self.name} did not end within {timeout:.0f} s") from None
+            raise CommandError(f"{self.name} did not end within {timeout:.0f} s")
         self._drain.join(timeout=5)  # a grandchild may keep stderr open for ever
         if status == 0:
             return []
@@ -128,22 +138,46 @@ class Command:
         raise CommandError(self._complaint(status), status=status)
 
     def kill(self) -> None:
-        """End the child and its group at once. Safe from any thread, a signal handler, and more than once."""
-        if self.process.poll() is None:
-            self.killed = True
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
+        """End the child and all of its group at once. Safe from any thread, a signal handler, and more than once."""
+        with self._lock:
+            if not self._closed:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self.process.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Kill it if it still runs, reap it, and close its pipes."""
+        """Kill what still runs of its group, reap it, and close its pipes."""
         self.kill()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(10)  # a sudo child can't be killed by us; it ends at its closed pipe
+        with contextlib.suppress(CommandError):
+            self._ended(10)  # a sudo child can't be killed by us; it ends at its closed pipe
+        with self._lock:
+            self._closed = True
+            self.process.poll()
         self._drain.join(timeout=5)
+
+    def _ended(self, timeout: float | None) -> int | None:
+        """Wait for the exit status (negative for a signal) without reaping; None when it takes too long."""
+        flags = os.WEXITED | os.WNOWAIT | (0 if timeout is None else os.WNOHANG)
+        deadline, pause = time.monotonic() + (timeout or 0), _SHORTEST_PAUSE
+        while self._status is None:
+            try:
+                end = os.waitid(os.P_PID, self.process.pid, flags)
+            except ChildProcessError:
+                # Somebody else took the status, as the kernel does when SIGCHLD is ignored: never take it for 0.
+                raise CommandError(
+                    f"{self.name} ended, but its exit status was lost", hint="start this program with SIGCHLD as usual"
+                ) from None
+            if end is not None:
+                self._status = end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
+            elif time.monotonic() > deadline:
+                return None
+            else:
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+        return self._status
 
     def _complaint(self, status: int) -> str:
         how = f"ended with exit status {status}"
@@ -154,12 +188,13 @@ class Command:
         return f"{self.name} {how}: {detail}" if detail else f"{self.name} {how}"
 
     def _read_stderr(self) -> None:
-        """Take everything, keep the last lines; a child that writes megabytes, even without a newline, never blocks."""
-        assert self.process.stderr is not None  # noqa: S101
-        with self.process.stderr as stream:
-            while line := stream.readline(_LINE_BYTES):
-                if text := line.decode("utf-8", "replace").rstrip():
-                    self._lines.append(text)
+        """Take everything, keep the end; a child that writes megabytes, even without a newline, never blocks."""
+        stream = self.process.stderr
+        assert stream is not None  # noqa: S101
+        with stream:
+            while block := os.read(stream.fileno(), _STDERR_KEPT):
+                self._stderr = (self._stderr + block)[-_STDERR_KEPT:]
+                self._stderr_bytes += len(block)
 
 
 def version_of(argv: Sequence[str]) -> str:

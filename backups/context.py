@@ -29,7 +29,10 @@ class Cancel:
             self._signal = signal
             callbacks = list(self._callbacks.values())
         for callback in callbacks:
-            callback()
+            try:
+                callback()
+            except Exception:
+                log.exception("stopping")  # the others must stop nevertheless
 
     def check(self) -> None:
         """Raises StoppedError once the work must stop."""

@@ -12,8 +12,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from backups.commands import Command, version_of
@@ -23,6 +23,7 @@ from backups.job import Encryption
 from backups.naming import Compression
 
 _ARMOR = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
+_PRIVATE_ARMOR = "-----BEGIN PGP PRIVATE KEY BLOCK-----"
 _S2K_COUNT = "65011712"  # the most that OpenPGP can say: each guess at the passphrase hashes 62 MiB
 _BASE = ("gpg", "--batch", "--no-tty", "--quiet", "--no-options", "--no-autostart", "--no-auto-check-trustdb")
 
@@ -33,10 +34,11 @@ class GpgCall:
 
     argv: tuple[str, ...]
     pass_fds: tuple[int, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
 
     def start(self, *, stdin: int) -> Command:
-        """Start it on a descriptor that it reads from. Raises CommandError."""
-        return Command(self.argv, stdin=stdin, pass_fds=self.pass_fds)
+        """Start it on a descriptor that it reads from, or subprocess.PIPE. Raises CommandError."""
+        return Command(self.argv, stdin=stdin, pass_fds=self.pass_fds, env=self.env)
 
 
 @contextlib.contextmanager
@@ -68,7 +70,8 @@ def decrypting(encryption: Encryption, context: Context) -> Iterator[GpgCall]:
     For ``recipients`` the secret key is looked for in the user's own key ring, with the agent that holds it.
     """
     if encryption.passphrase is None:
-        yield GpgCall(("gpg", "--batch", "--no-tty", "--quiet", "--decrypt"))
+        own = {"GNUPGHOME": os.environ["GNUPGHOME"]} if "GNUPGHOME" in os.environ else {}
+        yield GpgCall(("gpg", "--batch", "--no-tty", "--quiet", "--decrypt"), env=own)
         return
     with (
         _private_home(context) as home,
@@ -108,9 +111,15 @@ def _private_home(context: Context) -> Iterator[Path]:
 def _passphrase_descriptor(passphrase: str) -> Iterator[int]:
     """A pipe that holds the passphrase as one line, which is all that gpg reads from it."""
     line = passphrase.removesuffix("\n")
-    if not line or "\n" in line:
-        problem = "is empty" if not line else "has more than one line; gpg would use only the first"
-        raise EncryptionError(f"the passphrase {problem}", hint="use a passphrase of one line")
+    problem = "is empty" if not line else ""
+    if "\n" in line:
+        problem = "has more than one line; gpg would use only the first"
+    elif "\0" in line:
+        problem = "holds a null character; gpg would use only what stands before it"
+    elif any("\ud800" <= char <= "\udfff" for char in line):
+        problem = "is not UTF-8 text"
+    if problem:
+        raise EncryptionError(f"the passphrase {problem}", hint="use a passphrase of one line of text")
     data = line.encode() + b"\n"
     if len(data) > 4096:  # what a pipe always takes at once
         raise EncryptionError("the passphrase is longer than 4,095 bytes", hint="use a shorter one, or recipients")
@@ -125,6 +134,10 @@ def _passphrase_descriptor(passphrase: str) -> Iterator[int]:
 
 def _key_file(home: Path, number: int, key: str) -> Path:
     """The path of a public key; an armored one in the job file is written to the private home first."""
+    if _PRIVATE_ARMOR in key:
+        raise EncryptionError(
+            f"recipients[{number}] is a private key", hint="give the public one: gpg --armor --export KEY"
+        )
     if _ARMOR in key:
         path = home / f"recipient-{number}.asc"
         path.write_text(key if key.endswith("\n") else key + "\n", encoding="utf-8")
@@ -132,7 +145,7 @@ def _key_file(home: Path, number: int, key: str) -> Path:
     path = Path(key).expanduser()
     if not path.is_file():
         raise EncryptionError(
-            f"recipients[{number}]: {key!r} is neither an armored public key nor an existing file",
+            f"recipients[{number}]: {key[:80]!r} is neither an armored public key nor an existing file",
             hint="export it with: gpg --armor --export KEY > key.asc",
         )
     return path

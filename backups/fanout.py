@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -13,18 +12,24 @@ from backups.destinations.base import Upload
 from backups.errors import BackupsError, DestinationError
 from backups.progress import Progress
 
-log = logging.getLogger("backups.fanout")
-
 WINDOW_BYTES = 8 << 20
 """How far one destination may be behind. Blocks are shared, so the windows together hold no more than this each."""
 
 STALL_SECONDS = 600.0
 """A destination that takes nothing for so long is dropped; the others go on."""
 
+COMMIT_SECONDS = 6 * 3600.0
+"""How long a commit may take; only a hang needs it, each request has limits of its own."""
+
+ABORT_SECONDS = 30.0
+"""How long a lane that failed or was aborted may take to clear up before nobody waits for it any more."""
+
+_TICK = 1.0
+
 
 @dataclass(frozen=True)
 class LaneEnd:
-    """How one destination ended: ``error`` is None when it committed."""
+    """How one destination ended: ``error`` is None when it committed. An unexpected one has a ``__cause__``."""
 
     destination: str
     error: BackupsError | None
@@ -35,18 +40,28 @@ class LaneEnd:
 class Lane:
     """One destination's part of the fan-out: blocks in, written by a thread of its own."""
 
-    def __init__(self, destination: str, begin: Callable[[], Upload], progress: Progress) -> None:
+    def __init__(
+        self,
+        destination: str,
+        begin: Callable[[], Upload],
+        progress: Progress,
+        *,
+        stall_seconds: float = STALL_SECONDS,
+    ) -> None:
         """``begin`` opens the upload; it is called in the lane's thread, so that slow openings don't add up."""
         self.destination = destination
         self.error: BackupsError | None = None
         self._begin = begin
         self._progress = progress
+        self._stall_seconds = stall_seconds
         self._blocks: collections.deque[bytes] = collections.deque()
         self._waiting = 0  # bytes in the window
         self._verdict: tuple[int, str] | None = None  # size and sha256, once the stream is known to be whole
-        self._aborted = False
+        self._aborted = self._committing = self._over = False
         self._verified = ""
-        self._started = self._ended = time.monotonic()
+        self._started = self._moved = time.monotonic()  # _moved: when it last got on
+        self._given_up: float | None = None  # when it failed or was aborted
+        self._ended: float | None = None
         self._change = threading.Condition()
         progress.lanes[destination] = 0
         self._thread = threading.Thread(target=self._run, name=f"to {destination}", daemon=True)
@@ -57,19 +72,15 @@ class Lane:
         """Whether it still takes blocks."""
         return self.error is None and not self._aborted
 
-    def put(self, block: bytes, stall_seconds: float) -> None:
+    def put(self, block: bytes) -> None:
         """Hand over a block, waiting for room. A lane that broke or stalls is dropped, never raised from."""
         with self._change:
-            taken = self._progress.lanes[self.destination]
-            deadline = time.monotonic() + stall_seconds
-            while self.alive and self._waiting + len(block) > WINDOW_BYTES and self._waiting:
-                self._change.wait(min(1.0, stall_seconds))
-                if self._progress.lanes[self.destination] != taken:
-                    taken = self._progress.lanes[self.destination]
-                    deadline = time.monotonic() + stall_seconds
-                elif time.monotonic() > deadline:
-                    self._fail(DestinationError(f"took no data for {stall_seconds:.0f} s and was dropped"))
+            while self.alive and self._waiting and self._waiting + len(block) > WINDOW_BYTES:
+                self._change.wait(min(_TICK, self._stall_seconds))
+                self._drop_if_stalled()
             if self.alive:
+                if not self._waiting:
+                    self._moved = time.monotonic()  # it was waiting for us
                 self._blocks.append(block)
                 self._waiting += len(block)
                 self._change.notify_all()
@@ -78,46 +89,47 @@ class Lane:
         """The stream was whole: make it visible. Does not wait."""
         with self._change:
             self._verdict = (size, sha256)
+            self._moved = time.monotonic()
             self._change.notify_all()
 
     def abort(self) -> None:
-        """The stream was not whole: leave nothing. Does not wait."""
+        """Leave nothing, unless the commit is under way: that can't be stopped. Does not wait."""
         with self._change:
             self._aborted = True
-            self._blocks.clear()
-            self._change.notify_all()
+            self._give_up()
 
-    def join(self, timeout: float) -> LaneEnd:
-        """Wait for the end; one that hangs longer than ``timeout`` seconds counts as failed."""
-        self._thread.join(timeout)
+    def join(self, timeout: float = COMMIT_SECONDS) -> LaneEnd:
+        """Wait for the end of the commit or of the clearing up; one that hangs or stalls counts as failed."""
+        deadline = time.monotonic() + timeout
         with self._change:
-            if self._thread.is_alive():
+            while not self._over and (now := time.monotonic()) < deadline:
+                if self._given_up is not None:
+                    deadline = min(deadline, self._given_up + ABORT_SECONDS)
+                elif not self._committing:
+                    self._drop_if_stalled()
+                self._change.wait(min(_TICK, self._stall_seconds, max(0.0, deadline - now)))
+            if not self._over and self._given_up is None:
                 self._fail(DestinationError(f"did not finish within {timeout:.0f} s and was dropped"))
             if self.error is None and not self._verified:
                 self._fail(DestinationError("was aborted before its commit"))
-            return LaneEnd(self.destination, self.error, self._verified, self._ended - self._started)
+            return LaneEnd(
+                self.destination, self.error, self._verified, (self._ended or time.monotonic()) - self._started
+            )
 
     def _run(self) -> None:
         upload: Upload | None = None
         try:
             upload = self._begin()
             self._write(upload)
-            if self._verdict is not None and self.alive:
-                self._progress.states[self.destination] = "committing"
+            if self._may_commit() and self._verdict is not None:
                 verified = upload.commit(*self._verdict) or "size"
-                with self._change:
-                    # A commit that ends after the lane was dropped is not reported: nobody waited for it.
-                    self._verified = verified if self.error is None else ""
-                self._progress.states[self.destination] = "stored"
+                self._committed(verified)
         except BackupsError as error:
             self._fail(error)
         except Exception as error:
-            log.exception("destination %s", self.destination)
-            self._fail(DestinationError(f"unexpected {type(error).__name__}: {error}"))
+            self._fail(_unexpected(error))
         finally:
-            if upload is not None and not self._verified:
-                upload.abort()
-            self._ended = time.monotonic()
+            self._clear_up(upload)
 
     def _write(self, upload: Upload) -> None:
         """Write blocks until the verdict is there, the stream was aborted, or this lane was dropped."""
@@ -131,14 +143,59 @@ class Lane:
             upload.write(block)
             with self._change:
                 self._waiting -= len(block)
+                self._moved = time.monotonic()
                 self._progress.lanes[self.destination] += len(block)
                 self._change.notify_all()
+
+    def _may_commit(self) -> bool:
+        """From here on the commit can't be stopped: an abort came before, or it comes too late."""
+        with self._change:
+            self._committing = self.alive
+            if self._committing:
+                self._progress.states[self.destination] = "committing"
+            return self._committing
+
+    def _committed(self, verified: str) -> None:
+        with self._change:
+            # A commit that ends after the lane was dropped is not reported: nobody waited for it.
+            if self.error is None:
+                self._verified = verified
+                self._progress.states[self.destination] = "stored"
+
+    def _clear_up(self, upload: Upload | None) -> None:
+        problem: Exception | None = None
+        if upload is not None and not self._verified:
+            try:
+                upload.abort()
+            except Exception as error:
+                problem = error
+        with self._change:
+            if problem is not None:
+                self._fail(_unexpected(problem))
+            self._ended = time.monotonic()
+            self._over = True
+            self._change.notify_all()
+
+    def _drop_if_stalled(self) -> None:
+        if self.alive and time.monotonic() - self._moved > self._stall_seconds:
+            self._fail(DestinationError(f"took no data for {self._stall_seconds:.0f} s and was dropped"))
 
     def _fail(self, error: BackupsError) -> None:
         with self._change:
             if self.error is None:
                 self.error = error
                 self._progress.states[self.destination] = "failed"
-            self._blocks.clear()
-            self._waiting = 0
-            self._change.notify_all()
+            self._give_up()
+
+    def _give_up(self) -> None:
+        if self._given_up is None:
+            self._given_up = time.monotonic()
+        self._blocks.clear()
+        self._waiting = 0
+        self._change.notify_all()
+
+
+def _unexpected(error: Exception) -> DestinationError:
+    wrapped = DestinationError(f"unexpected {type(error).__name__}: {error}")
+    wrapped.__cause__ = error
+    return wrapped

@@ -38,10 +38,7 @@ class CopyKey:
     compression_suffix: str = ""
 
     def __str__(self) -> str:
-        return (
-            f"{self.hostname}/{self.date.isoformat()}/"
-            f"{self.source_id}.{self.extension}{self.compression_suffix}.gpg"
-        )
+        return f"{self.hostname}/{self.date.isoformat()}/{self.source_id}.{self.extension}{self.compression_suffix}.gpg"
 
     @property
     def manifest(self) -> str:

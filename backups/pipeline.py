@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import signal
+import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from backups.commands import Command
 from backups.compression import compress_argv
 from backups.context import Context
 from backups.encryption import encrypting
-from backups.errors import CommandError, DestinationError, SourceError
+from backups.errors import CommandError, DestinationError, SourceError, StoppedError
 from backups.fanout import STALL_SECONDS, Lane
 from backups.job import Encryption
 from backups.naming import Compression
@@ -32,10 +32,6 @@ from backups.sources.base import SourceStream
 BLOCK_BYTES = 1 << 20
 """Encrypted bytes come in blocks of this size, shared by all destinations."""
 
-FINISH_SECONDS = 6 * 3600.0
-"""How long a destination may take to commit; only a hang needs it, each request has limits of its own."""
-
-_ABORT_SECONDS = 60.0
 _END_SECONDS = 600.0
 _LEAVE_SECONDS = 5.0
 
@@ -60,46 +56,52 @@ class Recipe:
     stall_seconds: float = STALL_SECONDS
 
 
+class NoDestinationLeftError(DestinationError):
+    """Every destination failed, each for a reason of its own."""
+
+
 class Stages:
     """The children and lanes of one pass: the first failure is what counts, and it ends everything."""
 
     def __init__(self, source: SourceStream, lanes: Sequence[Lane], children: Sequence[Command]) -> None:
-        self.reason: BaseException | None = None
         self.killed = False
+        """Whether everything was ended: what fails from then on fails because of that, and tells nothing."""
+        self._reason: BaseException | None = None
+        self._settled = False
         self._source = source
         self._lanes = lanes
         self._children = children
+        self._lock = threading.RLock()  # a signal handler may interrupt the thread that holds it
 
     def fail(self, reason: BaseException) -> None:
-        """End everything because of ``reason``, unless something else failed before."""
-        self.reason = self.reason or reason
-        self.kill()
+        """End everything because of ``reason``, unless everything was ended before or is whole."""
+        with self._lock:
+            if not (self.killed or self._settled):
+                self._reason = reason
+            self.kill()
 
     def kill(self) -> None:
         """End everything at once: reads end, and waits for room in a lane end. Safe in a signal handler."""
-        self.killed = True
+        with self._lock:
+            if self._settled:
+                return
+            self.killed = True
         self._source.kill()
         for child in self._children:
             child.kill()
         for lane in self._lanes:
             lane.abort()
 
-    def check(self) -> None:
-        """Raises the first failure, if there was one."""
-        if self.reason is not None:
-            raise self.reason
+    def settle(self) -> None:
+        """Everything was whole; from here on nothing can fail. Raises the reason when something did before."""
+        with self._lock:
+            if self.killed:
+                raise self.cause(StoppedError())
+            self._settled = True
 
     def cause(self, error: BaseException) -> BaseException:
-        """What went wrong first: when one stage dies the others die of it, and those deaths tell nothing."""
-        if self.reason is not None:
-            return self.reason
-        for child in self._children:
-            try:
-                child.wait(_END_SECONDS)
-            except CommandError as death:
-                if not child.killed and death.status != -signal.SIGPIPE:
-                    return death
-        return error
+        """What failed first. Without a reason of our own ``error`` is it: a stage that died by itself."""
+        return self._reason or error
 
 
 class Feed:
@@ -108,6 +110,7 @@ class Feed:
     def __init__(self, source: SourceStream, sink: IO[bytes], stages: Stages, progress: Progress) -> None:
         self.warnings: list[str] = []
         self.size = 0
+        self._refused = False
         self._source = source
         self._sink = sink
         self._stages = stages
@@ -116,10 +119,12 @@ class Feed:
         self._thread.start()
 
     def join(self, timeout: float) -> None:
-        """Wait for the end, at most ``timeout`` seconds. Raises SourceError when it does not come."""
+        """Wait for the end, at most ``timeout`` seconds, once every stage ended well. Raises when not all was read."""
         self._thread.join(timeout)
         if self._thread.is_alive():
             raise SourceError(f"the source did not end within {timeout:.0f} s")
+        if self._refused:
+            raise CommandError("a stage ended with status 0 before it had read all of the data")
 
     def leave(self) -> None:
         """After a kill: give the thread a moment to let go of the descriptors before they are closed."""
@@ -128,9 +133,12 @@ class Feed:
     def _run(self) -> None:
         try:
             tail = self._copy() if self._source.tail_bytes else self._splice()
-            self._finish(tail)
+            if not self._stages.killed:
+                self._finish(tail)
         except BrokenPipeError:
-            self._stages.kill()  # a later stage died: that one's status says why
+            # A later stage ended. Whoever waits for the stages sees which one and why; killing them now could hide it.
+            self._refused = True
+            self._source.kill()
         except BaseException as error:
             self._stages.fail(error)
 
@@ -174,7 +182,7 @@ def stream(
 
     Does not wait for the commits: ``Lane.join`` does. When anything was not whole every lane is aborted, and the
     stage that failed first is what is raised (SourceError, CommandError, EncryptionError, StoppedError;
-    DestinationError when no lane is left).
+    NoDestinationLeftError when no lane is left).
     """
     try:
         with contextlib.ExitStack() as stack:
@@ -184,24 +192,23 @@ def stream(
             stack.enter_context(_limit(recipe.time_limit, stages))
             feed = Feed(source, sink, stages, progress)
             try:
-                size, sha256 = _distribute(output, lanes, recipe, progress, stages)
-                # gpg ends well only when everything before it did; a feed still waiting for its source is no reason
-                # to wait for it once gpg is dead, so the last stage is looked at first.
+                size, sha256 = _distribute(output, lanes, progress)
+                # The last stage is looked at first: when it dies those before it die of SIGPIPE, when one before it
+                # dies it meets its end of file and ends well. And a feed may wait for its source for long.
                 for child in reversed(children):
                     child.wait(_END_SECONDS)
                 feed.join(_END_SECONDS)
+                stages.settle()
             except BaseException as error:
                 stages.kill()
                 feed.leave()
                 context.cancel.check()
                 raise stages.cause(error) from None
-            stages.check()
-            context.cancel.check()
     except BaseException:
         for lane in lanes:
             lane.abort()
         for lane in lanes:
-            lane.join(_ABORT_SECONDS)
+            lane.join()
         raise
     for lane in lanes:
         lane.commit(size, sha256)
@@ -213,10 +220,10 @@ def _start(stack: contextlib.ExitStack, recipe: Recipe, context: Context) -> tup
     call = stack.enter_context(encrypting(recipe.encryption, recipe.compression, context))
     argv = compress_argv(recipe.compression)
     if argv is None:
-        gpg = call.start(stdin=-1)
+        gpg = call.start(stdin=subprocess.PIPE)
         stack.callback(gpg.close)
         return gpg.stdin, gpg.stdout, [gpg]
-    compressor = Command(argv, stdin=-1)
+    compressor = Command(argv, stdin=subprocess.PIPE)
     stack.callback(compressor.close)
     gpg = call.start(stdin=compressor.stdout.fileno())
     stack.callback(gpg.close)
@@ -224,18 +231,16 @@ def _start(stack: contextlib.ExitStack, recipe: Recipe, context: Context) -> tup
     return compressor.stdin, gpg.stdout, [compressor, gpg]
 
 
-def _distribute(
-    output: IO[bytes], lanes: Sequence[Lane], recipe: Recipe, progress: Progress, stages: Stages
-) -> tuple[int, str]:
+def _distribute(output: IO[bytes], lanes: Sequence[Lane], progress: Progress) -> tuple[int, str]:
     digest, size = hashlib.sha256(), 0
     while block := output.read(BLOCK_BYTES):
         digest.update(block)
         size += len(block)
         progress.encrypted_bytes = size
         for lane in lanes:
-            lane.put(block, recipe.stall_seconds)
+            lane.put(block)
         if not any(lane.alive for lane in lanes):
-            stages.fail(DestinationError("no destination is left to write to"))
+            raise NoDestinationLeftError("no destination is left to write to")
     return size, digest.hexdigest()
 
 

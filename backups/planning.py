@@ -18,7 +18,7 @@ def run_id(now: dt.datetime) -> str:
 
 
 def plan(job: Job, *, run: str, now: dt.datetime, sources: Sequence[str] | None = None) -> Plan:
-    """What a run at ``now`` (aware) does, with all sources or only those named. Raises UsageError for an unknown one."""
+    """What a run at ``now`` (aware) does, with all sources or those named. Raises UsageError for an unknown one."""
     chosen = job.sources if sources is None else [job.source(id_) for id_ in dict.fromkeys(sources)]
     date = job.date(now)
     return Plan(
@@ -34,9 +34,7 @@ def plan(job: Job, *, run: str, now: dt.datetime, sources: Sequence[str] | None 
                 source=source.id,
                 name=source.title,
                 type=source.type,
-                key=str(
-                    copy_key(job.hostname, date, source.id, source.extension, job.compression_for(source))
-                ),
+                key=str(copy_key(job.hostname, date, source.id, source.extension, job.compression_for(source))),
                 destinations=tuple(destination.id for destination in job.destinations),
             )
             for source in chosen

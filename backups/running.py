@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import platform
+import traceback
 
 from backups.commands import version_of
 from backups.compression import version_argv
@@ -17,7 +18,7 @@ from backups.pipeline import Recipe, Streamed
 from backups.progress import Progress
 from backups.records import Manifest, Outcome, PlanItem, Result, StoredAt
 from backups.sources.base import Source
-from backups.storing import Connections, as_stored, second_chance, store, write_manifest
+from backups.storing import Connections, Storing
 
 log = logging.getLogger("backups.running")
 
@@ -49,9 +50,10 @@ def run_source(job: Job, item: PlanItem, context: Context, progress: Progress | 
     except BackupsError as error:
         result = blank.model_copy(update={"error": error.message, "hint": error.hint})
     except Exception as error:
-        log.exception("source %s", item.source)
+        trace = context.secrets.scrub(traceback.format_exc())
+        log.error("source %s: %s", item.source, trace)  # noqa: TRY400 - the traceback itself would not be masked
         result = blank.model_copy(update={"error": f"unexpected {type(error).__name__}: {error}"})
-    progress.enter("stored" if result.outcome is Outcome.STORED else str(result.outcome))
+    progress.enter(result.outcome.value)
     return scrubbed(result.model_copy(update={"finished": _now()}), context)
 
 
@@ -83,20 +85,17 @@ def _store(job: Job, source: Source, item: PlanItem, blank: Result, context: Con
     resolved = context.secrets.resolve(source)
     connections = Connections([job.destination(id_) for id_ in item.destinations], context)
     try:
+        context.cancel.check()
         progress.enter("opening")
+        storing = Storing(item.key, connections, recipe, context, progress)
         with resolved.open(context) as stream:
             progress.enter("streaming")
-            streamed, ends = store(stream, item.key, connections, recipe, context, progress)
+            streamed, places = storing.first_pass(stream)
         progress.enter("storing")
-        places = [as_stored(end, connections.configs[end.destination], item.key, streamed.size) for end in ends]
-        good = [place.destination for place in places if place.status == "stored"]
-        if good and not context.cancel.stopped:
-            places = [
-                place if end.error is None else second_chance(end, good, item.key, streamed, connections)
-                for place, end in zip(places, ends, strict=True)
-            ]
         manifest = _manifest(blank, item, resolved, recipe, streamed, context)
-        places = [write_manifest(p, manifest, connections) if p.status == "stored" else p for p in places]
+        # Good copies do not wait for their manifests: copying them to those that failed may take long.
+        places = storing.write_manifests(places, manifest)
+        places = storing.second_chances(places, streamed, manifest)
     finally:
         connections.close()
     return _result(blank, item, streamed, places)

@@ -41,7 +41,7 @@ def is_reference(text: str) -> bool:
 
 
 class Scrubber:
-    """Knows the secrets of this process and masks them, also as URLs, JSON and shells would write them."""
+    """Knows the secrets of this process and masks them, also as URLs, JSON, shells and Python would write them."""
 
     def __init__(self) -> None:
         self._forms: set[str] = set()
@@ -50,8 +50,12 @@ class Scrubber:
 
     def add(self, secret: str) -> None:
         """Remember a secret; values under four characters are left alone."""
-        forms = {secret, secret.strip(), urllib.parse.quote(secret, safe=""), urllib.parse.quote_plus(secret)}
+        raw = secret.encode("utf-8", "surrogateescape")  # an environment variable may be no UTF-8
+        quoted = {quote(raw) for quote in (urllib.parse.quote, urllib.parse.quote_plus)}
+        quoted.add(urllib.parse.quote(raw, safe=""))
+        forms = {secret, secret.strip(), *quoted, *(_lower_escapes(form) for form in quoted)}
         forms |= {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]}
+        forms.add(secret.replace("'", "'\"'\"'"))  # shlex.quote
         forms |= {line for line in secret.splitlines() if len(line) >= 2 * _SHORTEST}
         with self._lock:
             self._forms |= {form for form in forms if len(form) >= _SHORTEST}
@@ -110,7 +114,9 @@ class Secrets:
         if isinstance(value, str) and type(value) is str:
             return self.text(value)
         if isinstance(value, BaseModel):
-            return value.model_copy(update={name: self._walk(getattr(value, name)) for name in type(value).model_fields})
+            return value.model_copy(
+                update={name: self._walk(getattr(value, name)) for name in type(value).model_fields}
+            )
         if isinstance(value, list | tuple):
             return type(value)(self._walk(item) for item in value)
         if isinstance(value, dict):
@@ -148,19 +154,30 @@ def _from_secrets_manager(rest: str) -> str:
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError
 
-    where: dict[str, str] = {"VersionStage": stage} if stage else {}
+    where = {"VersionStage": stage} if stage else {}
     if version:
         where["VersionId"] = version
     try:
-        text = boto3.client("secretsmanager").get_secret_value(SecretId=name, **where)["SecretString"]  # type: ignore[arg-type]
-    except (BotoCoreError, ClientError, KeyError) as error:
+        answer = boto3.client("secretsmanager").get_secret_value(SecretId=name, **where)
+    except (BotoCoreError, ClientError) as error:
         raise SecretError(f"secret {name}: {error}", hint="does it exist, and may this role read it?") from None
-    if not key:
-        return str(text)
+    text = answer.get("SecretString")
+    if text is None:
+        raise SecretError(f"secret {name} is binary", hint="store it as text, or as a JSON object")
+    return _json_value(name, text, key) if key else text
+
+
+def _json_value(name: str, text: str, key: str) -> str:
     try:
-        return str(json.loads(text)[key])
-    except (ValueError, KeyError, TypeError):
-        raise SecretError(f"secret {name} has no JSON key '{key}'", hint="store it as a JSON object") from None
+        content = json.loads(text)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or key not in content:
+        raise SecretError(f"secret {name} has no JSON key '{key}'", hint="store it as a JSON object")
+    value = content[key]
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise SecretError(f"JSON key '{key}' of secret {name} is neither text nor a number")
+    return str(value)
 
 
 def _from_parameter_store(name: str) -> str:
@@ -171,6 +188,10 @@ def _from_parameter_store(name: str) -> str:
         return str(boto3.client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"])
     except (BotoCoreError, ClientError) as error:
         raise SecretError(f"parameter {name}: {error}", hint="does it exist, and may this role read it?") from None
+
+
+def _lower_escapes(quoted: str) -> str:
+    return re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), quoted)
 
 
 def _strings(value: object) -> Iterable[str]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+import traceback
+from collections.abc import Sequence
 
 from backups.context import Context
-from backups.destinations.base import Destination, DestinationConfig, Upload
-from backups.errors import BackupsError, DestinationError, VerificationError
-from backups.fanout import Lane, LaneEnd
+from backups.destinations.base import Destination, DestinationConfig
+from backups.errors import BackupsError, VerificationError
+from backups.fanout import Lane
 from backups.naming import MANIFEST_SUFFIX
-from backups.pipeline import FINISH_SECONDS, Recipe, Streamed, stream
+from backups.pipeline import NoDestinationLeftError, Recipe, Streamed, stream
 from backups.progress import Progress
 from backups.records import Manifest, StoredAt
 from backups.sources.base import SourceStream
@@ -40,117 +39,135 @@ class Connections:
 
     def close(self) -> None:
         """Close those that were opened."""
-        for id_, destination in self._open.items():
+        for id_, destination in list(self._open.items()):  # a lane that hung may still open one
             try:
                 destination.close()
             except Exception as error:
-                log.warning("closing %s: %s", id_, error)
+                log.warning("%s", self._context.secrets.scrub(f"closing {id_}: {error}"))
 
 
-def store(
-    source: SourceStream, key: str, connections: Connections, recipe: Recipe, context: Context, progress: Progress
-) -> tuple[Streamed, list[LaneEnd]]:
-    """Pass a source to every destination at once. Raises what failed when the source was not whole."""
-    bound = source.size_bound
-    lanes = [Lane(id_, _beginning(connections, id_, key, bound), progress) for id_ in connections.configs]
-    try:
-        streamed = stream(source, lanes, recipe, context, progress)
-    except DestinationError:
-        # Every destination failed, each for its own reason: those tell more than that none is left.
-        return Streamed(0, 0, "", ()), [lane.join(0) for lane in lanes]
-    return streamed, [lane.join(FINISH_SECONDS) for lane in lanes]
+class Storing:
+    """One source's copy on its way to all its destinations."""
 
+    def __init__(
+        self, key: str, connections: Connections, recipe: Recipe, context: Context, progress: Progress
+    ) -> None:
+        self._key = key
+        self._connections = connections
+        self._recipe = recipe
+        self._context = context
+        self._progress = progress
 
-def second_chance(
-    failed: LaneEnd, good: Sequence[str], key: str, streamed: Streamed, connections: Connections
-) -> StoredAt:
-    """Copy from a destination that holds the copy to one that failed. Never raises a BackupsError."""
-    config = connections.configs[failed.destination]
-    first, error = failed.error, failed.error
-    for origin in good:
-        started = time.monotonic()
+    def first_pass(self, source: SourceStream) -> tuple[Streamed, list[StoredAt]]:
+        """Pass the source to every destination at once. Raises what failed when the source was not whole."""
+        lanes = [self._lane(id_, self._key, source.size_bound, self._progress) for id_ in self._connections.configs]
+        forget = self._context.cancel.on_stop(lambda: _abort(lanes))
         try:
-            verified = _copy(connections.get(origin), connections.get(failed.destination), key, streamed)
-        except BackupsError as again:
-            error = again
-            continue
-        return StoredAt(
-            destination=config.id,
-            type=config.type,
-            status="stored",
-            key=key,
-            size=streamed.size,
-            seconds=time.monotonic() - started,
-            verified=verified,
-            copied_from=origin,
-            error=f"at first: {first.message}" if first else "",
+            streamed = stream(source, lanes, self._recipe, self._context, self._progress)
+            places = [self._place(lane, streamed.size) for lane in lanes]
+        except NoDestinationLeftError:
+            # Every destination failed, each for its own reason: those tell more than that none is left.
+            return Streamed(0, 0, "", ()), [self._place(lane, 0) for lane in lanes]
+        finally:
+            forget()
+        self._context.cancel.check()
+        return streamed, places
+
+    def write_manifests(self, places: Sequence[StoredAt], manifest: Manifest) -> list[StoredAt]:
+        """Write the manifest beside each verified copy, all at once. A copy without one does not count as stored."""
+        data = (manifest.model_dump_json(indent=2) + "\n").encode()
+        lanes: dict[str, Lane] = {}
+        for place in places:
+            if place.status == "stored":
+                unseen = Progress(place.destination)
+                lane = lanes[place.destination] = self._lane(
+                    place.destination, self._key + MANIFEST_SUFFIX, len(data), unseen
+                )
+                lane.put(data)
+                lane.commit(len(data), hashlib.sha256(data).hexdigest())
+        return [
+            self._with_manifest(place, lanes[place.destination]) if place.destination in lanes else place
+            for place in places
+        ]
+
+    def second_chances(self, places: Sequence[StoredAt], streamed: Streamed, manifest: Manifest) -> list[StoredAt]:
+        """Copy from a destination that holds the copy to each one that failed; a failure that stays is returned."""
+        good = [place.destination for place in places if place.status == "stored"]
+        return [
+            place if place.status == "stored" else self._second_chance(place, good, streamed, manifest)
+            for place in places
+        ]
+
+    def _second_chance(self, failed: StoredAt, good: Sequence[str], streamed: Streamed, manifest: Manifest) -> StoredAt:
+        for origin in good:
+            if self._context.cancel.stopped:
+                break
+            lane = self._lane(failed.destination, self._key, streamed.size, self._progress)
+            forget = self._context.cancel.on_stop(lane.abort)
+            try:
+                self._relay(origin, lane, streamed)
+            except Exception as error:
+                lane.abort()
+                self._log(f"copying from {origin} to {failed.destination}", error)
+            [place] = self.write_manifests([self._place(lane, streamed.size)], manifest)
+            forget()
+            if place.status == "stored":
+                return place.model_copy(update={"copied_from": origin, "error": f"at first: {failed.error}"})
+        return failed
+
+    def _lane(self, destination: str, key: str, bound: int | None, progress: Progress) -> Lane:
+        return Lane(
+            destination,
+            lambda: self._connections.get(destination).create(key, size_bound=bound),
+            progress,
+            stall_seconds=self._recipe.stall_seconds,
         )
-    return failure(config, error or DestinationError("failed"), failed.seconds)
 
-
-def write_manifest(stored: StoredAt, manifest: Manifest, connections: Connections) -> StoredAt:
-    """Write the manifest beside a verified copy. A copy without one does not count as stored."""
-    data = (manifest.model_dump_json(indent=2) + "\n").encode()
-    try:
-        upload = connections.get(stored.destination).create(stored.key + MANIFEST_SUFFIX, size_bound=len(data))
-        with _aborting(upload):
-            upload.write(data)
-            upload.commit(len(data), hashlib.sha256(data).hexdigest())
-    except BackupsError as error:
-        problem = DestinationError(f"the copy is there, but not its manifest: {error.message}", hint=error.hint)
-        return failure(connections.configs[stored.destination], problem, stored.seconds)
-    return stored
-
-
-def as_stored(end: LaneEnd, config: DestinationConfig, key: str, size: int) -> StoredAt:
-    """The record of a destination that the pass itself reached or not."""
-    if end.error is not None:
-        return failure(config, end.error, end.seconds)
-    return StoredAt(
-        destination=config.id,
-        type=config.type,
-        status="stored",
-        key=key,
-        size=size,
-        seconds=end.seconds,
-        verified=end.verified,
-    )
-
-
-def failure(config: DestinationConfig, error: BackupsError, seconds: float = 0.0) -> StoredAt:
-    """The record of a destination that does not hold the copy."""
-    return StoredAt(
-        destination=config.id,
-        type=config.type,
-        status="failed",
-        seconds=seconds,
-        error=error.message,
-        hint=error.hint,
-    )
-
-
-def _beginning(connections: Connections, id_: str, key: str, bound: int | None) -> Callable[[], Upload]:
-    return lambda: connections.get(id_).create(key, size_bound=bound)
-
-
-def _copy(origin: Destination, target: Destination, key: str, streamed: Streamed) -> str:
-    """Copy one object, hashing what is read: a good destination that gives wrong bytes is found here."""
-    upload = target.create(key, size_bound=streamed.size)
-    with _aborting(upload):
+    def _relay(self, origin: str, lane: Lane, streamed: Streamed) -> None:
+        """Copy one object, hashing what is read: a good destination that gives wrong bytes is found here."""
         digest, size = hashlib.sha256(), 0
-        for block in origin.read(key):
+        for block in self._connections.get(origin).read(self._key):
             digest.update(block)
             size += len(block)
-            upload.write(block)
+            lane.put(block)
+            if not lane.alive:
+                return
         if (size, digest.hexdigest()) != (streamed.size, streamed.sha256):
             raise VerificationError("the copy read back for the second chance is not what was stored")
-        return upload.commit(streamed.size, streamed.sha256) or "size"
+        lane.commit(streamed.size, streamed.sha256)
+
+    def _with_manifest(self, place: StoredAt, lane: Lane) -> StoredAt:
+        written = self._place(lane, place.size)
+        if written.status == "stored":
+            return place
+        error = f"the copy is there, but not its manifest: {written.error}"
+        return place.model_copy(update={"status": "failed", "verified": "", "error": error, "hint": written.hint})
+
+    def _place(self, lane: Lane, size: int) -> StoredAt:
+        """Wait for a lane; what nobody foresaw goes to the log with its traceback."""
+        end = lane.join()
+        place = StoredAt(
+            destination=end.destination,
+            type=self._connections.configs[end.destination].type,
+            status="stored",
+            key=self._key,
+            size=size,
+            seconds=end.seconds,
+            verified=end.verified,
+        )
+        if end.error is None:
+            return place
+        self._log(f"destination {end.destination}", end.error)
+        return place.model_copy(
+            update={"status": "failed", "key": "", "size": 0, "error": end.error.message, "hint": end.error.hint}
+        )
+
+    def _log(self, what: str, error: Exception) -> None:
+        unforeseen = error.__cause__ if isinstance(error, BackupsError) else error
+        trace = "".join(traceback.format_exception(unforeseen)) if unforeseen is not None else str(error)
+        log.warning("%s", self._context.secrets.scrub(f"{what}: {trace}"))
 
 
-@contextlib.contextmanager
-def _aborting(upload: Upload) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        upload.abort()
-        raise
+def _abort(lanes: Sequence[Lane]) -> None:
+    for lane in lanes:
+        lane.abort()
