@@ -18,6 +18,7 @@ def main() -> int:
     parser.add_argument("--programs", type=Path, required=True, help="JSON: image pattern -> argv")
     parser.add_argument("--state-dir", type=Path, required=True, help="logs, unpacked code, temporary files")
     parser.add_argument("--lambda-python", type=Path, required=True, help="the interpreter that has awslambdaric")
+    parser.add_argument("--no-iam", action="store_true", help="allow every request")
     parser.add_argument("--watch-parent", action="store_true", help="end when standard input reaches its end")
     arguments = parser.parse_args()
     try:
@@ -33,6 +34,7 @@ def main() -> int:
         programs=programs,
         # Not resolved: a venv's interpreter is a link, and knows its packages by its own place.
         lambda_python=arguments.lambda_python.absolute(),
+        enforce_iam=not arguments.no_iam,
     )
     server.run(settings, listener, watch_parent=arguments.watch_parent)
     return 0

@@ -39,10 +39,14 @@ class LocalCloudError(BackupsError):
 class LocalCloud:
     """A running embedded cloud, empty at first. Ends with the ``with`` block, or with this process at the latest.
 
+    ``programs`` says what runs in the place of which container image, ``state_dir`` holds logs and unpacked code (a
+    second start with the same one is faster), ``enforce_iam`` checks the permissions of functions and tasks.
     Raises LocalCloudError when it can't start; the message holds the end of the server's log.
     """
 
-    def __init__(self, *, programs: ProgramMap, state_dir: Path, region: str = "us-east-1") -> None:
+    def __init__(
+        self, *, programs: ProgramMap, state_dir: Path, region: str = "us-east-1", enforce_iam: bool = True
+    ) -> None:
         self.region = region
         self.account = ACCOUNT
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -52,14 +56,14 @@ class LocalCloud:
         self._lock = threading.Lock()
         table = self.state_dir / "programs.json"
         table.write_text(json.dumps(programs))
-        self._process = self._start(table)
+        self._process = self._start(table, [] if enforce_iam else ["--no-iam"])
         try:
             self.endpoint = self._wait_until_ready()
         except BaseException:
             self.close()
             raise
 
-    def _start(self, table: Path) -> subprocess.Popen[str]:
+    def _start(self, table: Path, options: list[str]) -> subprocess.Popen[str]:
         python = ROOT / ".venv-cloud" / "bin" / "python"
         if not python.exists():
             raise LocalCloudError(f"{python} does not exist", hint="run scripts/setup")
@@ -69,6 +73,7 @@ class LocalCloud:
                 [
                     str(python),
                     *("-m", "local_cloud", "--watch-parent"),
+                    *options,
                     *("--region", self.region),
                     *("--programs", str(table)),
                     *("--state-dir", str(self.state_dir)),
@@ -120,8 +125,9 @@ class LocalCloud:
         """What another process needs to use this cloud through boto3 or the command line."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
+            # MiniStack's name for the account's root user, who may do anything.
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_REGION": self.region,
             "AWS_DEFAULT_REGION": self.region,
             "AWS_EC2_METADATA_DISABLED": "true",

@@ -49,6 +49,7 @@ def configure(settings: Settings) -> None:
         DOCKER_HOST="unix:///nonexistent",
         TMPDIR=str(temporary),
         AWS_ENDPOINT_URL=settings.endpoint,
+        AUTH=str(settings.enforce_iam).lower(),
     )
     tempfile.tempdir = str(temporary)
 
@@ -71,7 +72,11 @@ def _announcing(app: Any, settings: Settings) -> Any:
                 sys.stdout.write(f"{READY}{settings.endpoint}\n")
                 sys.stdout.flush()
 
-        await app(scope, receive, sending if scope["type"] == "lifespan" else send)
+        if scope["type"] == "lifespan":
+            await app(scope, receive, sending)
+            return
+        # Policies that demand TLS hold here too; on loopback there is nobody to listen.
+        await app({**scope, "headers": [*scope["headers"], (b"x-forwarded-proto", b"https")]}, receive, send)
 
     return announce
 

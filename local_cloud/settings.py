@@ -47,6 +47,9 @@ class Settings:
     lambda_python: Path
     """The interpreter that has awslambdaric."""
 
+    enforce_iam: bool = True
+    """Whether requests are checked against the policies of the role that signed them."""
+
     @property
     def endpoint(self) -> str:
         return f"http://{LOOPBACK}:{self.port}"

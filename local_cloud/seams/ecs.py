@@ -17,7 +17,9 @@ from types import ModuleType
 from typing import Any
 
 from local_cloud.processes import Sandboxed
+from local_cloud.seams import roles
 from local_cloud.seams.patching import replace, replace_entry, require, service
+from local_cloud.seams.roles import TaskRoles
 from local_cloud.settings import LOOPBACK, Program, Settings
 
 STOP_TIMEOUT_SECONDS = 30.0
@@ -113,7 +115,9 @@ class _Self:
 class Containers:
     """docker-py's ``client.containers``."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, ecs: ModuleType, roles: TaskRoles, settings: Settings) -> None:
+        self._ecs = ecs
+        self._roles = roles
         self._settings = settings
         self._all: dict[str, Container] = {}
 
@@ -135,10 +139,17 @@ class Containers:
             raise RuntimeError(f"CannotPullContainerError: no local program for image {image} or container {name}")
         if shutil.which(program.argv[0]) is None:
             raise RuntimeError(f"CannotStartContainerError: no such program {program.argv[0]}")
+        task = labels["com.amazonaws.ecs.task-arn"]
         variables = {key: str(value) for key, value in environment.items()}
+        variables = self._roles.give(variables, self._role(task), task.rpartition("/")[2])
         container = Container(program, list(command or []), variables, labels, self._settings)
         self._all[container.id] = container
         return container
+
+    def _role(self, task: str) -> str:
+        record = self._ecs._tasks[task]
+        definition = self._ecs._task_defs[self._ecs._resolve_td_key(record["taskDefinitionArn"])]
+        return str(record["overrides"].get("taskRoleArn") or definition.get("taskRoleArn") or "")
 
     def get(self, identifier: str) -> Container | _Self:
         if identifier == _SELF:
@@ -209,8 +220,8 @@ def install(settings: Settings) -> None:
     """Give MiniStack processes as containers, and StopTask that waits for them."""
     ecs = service("ecs")
     require(ecs, "_docker", "_get_docker", "_resolve_task", "_resolve_cluster_name", "_resolve_td_key")
-    require(ecs, "_task_defs", "_sanitize", "_start_awslogs_forwarder", "_record_task_ip", "json_response")
-    containers = Containers(settings)
+    require(ecs, "_task_defs", "_tasks", "_sanitize", "_start_awslogs_forwarder", "_record_task_ip", "json_response")
+    containers = Containers(ecs, roles.install(settings), settings)
     stopping = Stopping(ecs, containers)
     # MiniStack looks itself up by its host name, to learn under which address its tasks reach it.
     os.environ["HOSTNAME"] = _SELF
