@@ -14,7 +14,7 @@ from backups.commands import Command
 from backups.context import Cancel, Context
 from backups.errors import CommandError, RestoreError, UsageError
 from backups.mysql_client import Client, Connection, QueryError, Ssl, names_in_sql
-from backups.references import REFERENCE
+from backups.secrets import REFERENCE
 
 FORM = "mysql://USER@HOST:PORT/DATABASE"
 

@@ -129,6 +129,8 @@ class TarStream(CommandStream):
         if not totals:
             # sudo's refusals have the status of tar's warnings.
             raise SourceError(f"{shown(self._path)}: tar did not finish: {said or 'it said nothing'}")
+        if warned and not said:
+            raise SourceError(f"{shown(self._path)}: tar ended with exit status 1 and did not say why")
         if totals[-1] != size or size == 0:
             raise SourceError(f"{shown(self._path)}: tar wrote {totals[-1]} bytes, but {size} arrived")
         return [*self._warnings, *([f"{shown(self._path)}: {said}"] if warned else [])]

@@ -1,0 +1,41 @@
+"""Reads a source's stream as the pipeline does, and looks at its children."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from backups.sources import SourceStream
+
+
+def read_whole(stream: SourceStream) -> tuple[bytes, list[str]]:
+    """Everything up to the end of file, and what ``finish`` returned."""
+    data = read_rest(stream)
+    return data, stream.finish(len(data), data[-stream.tail_bytes :] if stream.tail_bytes else b"")
+
+
+def read_rest(stream: SourceStream) -> bytes:
+    """What is left up to the end of file."""
+    blocks = []
+    while block := os.read(stream.fileno(), 1 << 20):
+        blocks.append(block)
+    return b"".join(blocks)
+
+
+def children(of: int | None = None) -> dict[int, str]:
+    """Living descendants by process id, each with its command's name; those that ended and wait are left out."""
+    found: dict[int, str] = {}
+    for task in Path(f"/proc/{of or os.getpid()}/task").iterdir():
+        try:
+            ids = [int(word) for word in (task / "children").read_text().split()]
+        except FileNotFoundError:
+            continue
+        for id_ in ids:
+            try:
+                name, _, rest = Path(f"/proc/{id_}/stat").read_text().partition("(")[2].rpartition(")")
+                if rest.split()[0] != "Z":
+                    found[id_] = name
+                found |= children(id_)
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+    return found
