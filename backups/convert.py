@@ -13,7 +13,8 @@ from pydantic import SecretStr
 from backups.config import ConfigModel, Plugin
 from backups.errors import JobError
 from backups.job_json import parse_json
-from backups.job_reader import IGNORED, LISTS, OWN_MODULE, join
+from backups.job_problems import join
+from backups.job_reader import IGNORED, LISTS, OWN_MODULE
 from backups.secrets import is_reference
 from backups.settings import Encryption
 

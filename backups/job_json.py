@@ -18,17 +18,25 @@ class Object(dict[str, Any]):
 def parse_json(content: bytes) -> Any:
     """The content of a job file. Raises ValueError that begins with the place, such as ``12:3: trailing comma``."""
     try:
-        return json.loads(content, object_pairs_hook=Object, parse_constant=_no_constant)
+        return json.loads(content, object_pairs_hook=Object, parse_int=_integer, parse_constant=_constant)
     except UnicodeDecodeError as error:
         raise ValueError(f" not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
         raise ValueError(_syntax_problem(error)) from None
+    except ValueError as error:
+        raise ValueError(f" not valid JSON: {error}") from None
     except RecursionError:
         raise ValueError(" nested too deeply") from None
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f" not valid JSON: {name} is no number")
+def _integer(digits: str) -> int:
+    if len(digits) > 300:
+        raise ValueError("a number is too long")
+    return int(digits)
+
+
+def _constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
 
 
 def _syntax_problem(error: json.JSONDecodeError) -> str:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import importlib
-import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
-from backups.config import ID_PATTERN, ConfigModel, MissingFieldsError, Plugin, alternatives
+from backups.config import ConfigModel, Plugin, alternatives
 from backups.destinations import DESTINATIONS, DestinationConfig
+from backups.job_problems import explained, join
 from backups.notifications import NOTIFICATIONS, Notification
 from backups.references import reference_problem
 from backups.registry import Registry
-from backups.settings import HOSTNAME_PATTERN, JobSettings
+from backups.settings import JobSettings
 from backups.sources import SOURCES, Source
 
 LISTS: dict[str, Registry[Any]] = {"sources": SOURCES, "destinations": DESTINATIONS, "notifications": NOTIFICATIONS}
@@ -29,12 +28,10 @@ IGNORED: dict[str, frozenset[str]] = {
 }
 """Keys that are accepted without a meaning, by type."""
 
-_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 OWN_MODULE = re.compile(rf"backups\.({'|'.join(LISTS)})\.(\w+)")
-_PATTERNS = {
-    ID_PATTERN: "may hold letters, digits, spaces and . _ @ + = -, and starts with a letter, digit or _",
-    HOSTNAME_PATTERN: "may hold letters, digits and . _ -, and starts with a letter or digit",
-}
+"""How the old tool named the module of a type; ours are registered without being named."""
+
+_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 Model = TypeVar("Model", bound=ConfigModel)
 
@@ -200,93 +197,6 @@ class Reader:
         try:
             return model.model_validate(data)
         except ValidationError as error:
-            texts: dict[str, list[str]] = {}
-            for detail in error.errors(include_url=False, include_input=False):
-                for one in _single(detail):
-                    where = join(path, *_written(model, data, one["loc"]))
-                    texts.setdefault(where, []).append(_sentence(one, model, type_, more_keys))
-            for where, found in texts.items():
-                self._problem(where, ", or ".join(dict.fromkeys(found)))
+            for where, text in explained(error, model, data, type_=type_, more_keys=more_keys):
+                self._problem(join(path, *where), text)
         return None
-
-
-def join(path: str, *parts: str | int) -> str:
-    """A path such as ``sources[2].dbhost``; keys that hold dots or the like are quoted."""
-    for part in parts:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        elif re.fullmatch(r"[\w$-]+", part):
-            path += f".{part}" if path else part
-        else:
-            path += f"[{json.dumps(part)}]"
-    return path
-
-
-def _written(model: type[ConfigModel], data: dict[str, Any], loc: tuple[str | int, ...]) -> Iterator[str | int]:
-    """Where an error is in the file: pydantic knows it in the model's spelling, without ``credentials``."""
-    current: Any = data
-    if loc and isinstance(loc[0], str):
-        holders: list[tuple[str, ...]] = [(), *((name,) for name in model.nested)]
-        for holder in holders:
-            inner = data.get(holder[0]) if holder else data
-            names = [n for n in inner if model.aliases.get(n, n) == loc[0]] if isinstance(inner, dict) else []
-            if isinstance(inner, dict) and names and names[0] not in model.nested:
-                yield from (*holder, names[0])
-                current, loc = inner[names[0]], loc[1:]
-                break
-    for part in loc:
-        # The rest are pydantic's own words for the members of a union.
-        if isinstance(part, str) and isinstance(current, dict):
-            yield part
-            current = current.get(part)
-        elif isinstance(part, int) and isinstance(current, list) and part < len(current):
-            yield part
-            current = current[part]
-
-
-def _single(detail: ErrorDetails) -> Iterator[ErrorDetails]:
-    """An error that names several fields as one for each of them."""
-    cause = detail.get("ctx", {}).get("error")
-    if not isinstance(cause, MissingFieldsError):
-        yield detail
-        return
-    for name in cause.fields:
-        yield {**detail, "type": "missing", "loc": (*detail["loc"], name)}
-
-
-def _sentence(detail: ErrorDetails, model: type[ConfigModel], type_: str, more_keys: Iterable[str]) -> str:
-    """What is wrong, without the value: any text may be a secret."""
-    kind, context = detail["type"], detail.get("ctx", {})
-    if kind == "missing":
-        return f"required for type '{type_}'" if type_ else "required"
-    if kind == "extra_forbidden":
-        keys = [*_keys(_model_at(model, detail["loc"][:-1])), *(more_keys if len(detail["loc"]) == 1 else ())]
-        return f"unknown key{alternatives(str(detail['loc'][-1]), keys)}"
-    if kind in ("string_too_short", "too_short") and context.get("min_length") == 1:
-        return "must not be empty"
-    if kind == "string_pattern_mismatch" and context.get("pattern") in _PATTERNS:
-        return _PATTERNS[context["pattern"]]
-    text = str(context["error"]) if kind == "value_error" and "error" in context else detail["msg"]
-    text = re.sub(r"^(Input|String|Value) should ", "must ", text)
-    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
-
-
-def _keys(model: type[BaseModel]) -> list[str]:
-    """Every key that a model takes, in all spellings."""
-    aliases = {**model.aliases, **dict.fromkeys(model.nested)} if issubclass(model, ConfigModel) else {}
-    return [*model.model_fields, *aliases]
-
-
-def _model_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> type[BaseModel]:
-    """The model that describes the object at a place."""
-    for part in loc:
-        field = model.model_fields.get(str(part))
-        model = next(_models(field.annotation), model) if field else model
-    return model
-
-
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _models(argument)

@@ -102,8 +102,10 @@ def _converted(fields: list[str]) -> list[str]:
         )
     if not any(day <= _LONGEST[month - 1] for day in days for month in months):
         raise ValueError("names no day that any of its months has")
-    day_of_month = "?" if not every_weekday else _written(EVENTBRIDGE[2], days)
-    day_of_week = _written(EVENTBRIDGE[4], weekdays) if not every_weekday else "?"
+    if len(weekdays) == 7:
+        day_of_month, day_of_week = _written(EVENTBRIDGE[2], days), "?"
+    else:
+        day_of_month, day_of_week = "?", _written(EVENTBRIDGE[4], weekdays)
     return [
         _written(EVENTBRIDGE[0], minutes),
         _written(EVENTBRIDGE[1], hours),
