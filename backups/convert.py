@@ -46,7 +46,10 @@ def convert(content: str, *, name: str, where: str = "") -> Converted:
     if not isinstance(data, dict):
         raise JobError([f"{where or name}: a job file is a JSON object with 'sources' and 'destinations'"])
     converter = _Converter(f"backups/{re.sub(r'[^A-Za-z0-9/_+=.@-]+', '-', name)}")
-    job = converter.job(data)
+    try:
+        job = converter.job(data)
+    except ValueError as error:
+        raise JobError([f"{where or name}: {error}"]) from None
     return Converted(
         job=json.dumps(job, indent=2, ensure_ascii=False) + "\n",
         secret_name=converter.secret_name,
@@ -72,7 +75,7 @@ def repaired(text: str) -> tuple[str, list[str]]:
             continue
         line = text.count("\n", 0, tokens[here][1]) + 1
         repairs.append(f"line {line}: {repair}")
-        kept[here] = ""
+        kept[here] = " "  # errors keep their column
     return "".join(kept.values()), repairs
 
 
@@ -128,7 +131,7 @@ class _Converter:
         for place, key, value in _entries(model, item, path):
             name = model.aliases.get(key, key)
             if name in spelt and spelt[name] != value:
-                raise JobError([f"{place}: '{name}' is given twice, in two spellings or places"])
+                raise ValueError(f"{place}: '{name}' is given twice, in two spellings or places")
             known = model.model_fields.get(name)
             spelt[name] = _flag(value) if known and known.annotation is bool else value
             if join(path, name) != place:

@@ -27,7 +27,9 @@ def job_data(**root: Any) -> dict[str, Any]:
 
 def job_with(kind: str, *items: dict[str, Any]) -> dict[str, Any]:
     """The job with these items in one of its lists, and encryption for all."""
-    return job_data(**{kind: copy.deepcopy(list(items))}, encryption={"passphrase": "correct horse"})
+    data = job_data(encryption={"passphrase": "correct horse"})
+    del data["sources"][0]["passphrase"]
+    return {**data, kind: copy.deepcopy(list(items))}
 
 
 def example(kind: str, type_: str, **changes: Any) -> dict[str, Any]:

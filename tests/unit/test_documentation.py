@@ -1,0 +1,58 @@
+"""docs/configuration.md is what the models say."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from backups.documentation import BASES, EXIT_CODES, configuration_markdown
+from backups.errors import ExitCode
+from backups.examples import SMALLEST
+from backups.job_reader import LISTS
+from tests.jobs import problems
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
+
+
+def test_the_document_is_up_to_date() -> None:
+    again = "run: python -m backups.documentation > docs/configuration.md"
+    assert DOCUMENT.read_text(encoding="utf-8") == configuration_markdown(), again
+
+
+def test_the_command_prints_it() -> None:
+    command = [sys.executable, "-m", "backups.documentation"]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == configuration_markdown()
+
+
+def test_the_smallest_job_is_a_whole_one() -> None:
+    assert problems(SMALLEST) == []
+
+
+@pytest.mark.parametrize("kind", LISTS)
+def test_every_type_and_every_key_is_there(kind: str) -> None:
+    text = configuration_markdown()
+    for model in LISTS[kind]:
+        type_ = model.model_fields["type"].default
+        section = text.split(f"\n### `{type_}`: ", 1)[1].split("\n#", 1)[0]
+        for key in set(model.model_fields) - set(BASES[kind].model_fields):
+            assert f"| `{key}` |" in section, f"{type_}: {key}"
+        assert ("can't run yet" in section) == bool(model.unavailable)
+
+
+def test_every_exit_code_is_explained() -> None:
+    assert set(EXIT_CODES) == set(ExitCode)
+
+
+def test_the_examples_are_json_and_the_tables_even() -> None:
+    text = configuration_markdown()
+    blocks = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) > len([model for registry in LISTS.values() for model in registry])
+    for block in blocks:
+        json.loads(block)
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
