@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from backups.records import Outcome, Result, RunReport
 
@@ -43,11 +45,11 @@ class Message:
         whole = "\n".join(lines + end)
         if limit is None or len(whole) <= limit:
             return whole
-        for shown in range(len(lines) - 1, 0, -1):
-            text = "\n".join([*lines[:shown], _left_out(len(lines) - shown), *end])
-            if len(text) <= limit:
-                return text
-        return shortened("\n".join([lines[0], *end]), limit)
+        room = limit - len("\n".join([_left_out(len(lines)), *end]))
+        shown = bisect_right(list(accumulate(len(line) + 1 for line in lines)), room)
+        if not shown:  # not even the worst fits
+            return shortened("\n".join([lines[0], *end]), limit)
+        return "\n".join([*lines[:shown], _left_out(len(lines) - shown), *end])
 
 
 def render(report: RunReport) -> Message:

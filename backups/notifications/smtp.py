@@ -127,7 +127,7 @@ class Smtp(Notification):
             if self.use_tls:
                 server.starttls(context=self._trust())
             if self.username:
-                server.login(self.username, self.password.get_secret_value())
+                _login(server, self.username, self.password.get_secret_value())
         except BaseException:
             server.close()
             raise
@@ -172,13 +172,30 @@ def _joined(values: Iterable[str]) -> str:
     return shortened(", ".join(one_line(value) for value in values), _LONGEST_HEADER)
 
 
+def _login(server: smtplib.SMTP, user: str, password: str) -> None:
+    """The strongest mechanism that both sides know; smtplib itself knows none for characters beyond ASCII."""
+    if (user + password).isascii():
+        server.login(user, password)
+        return
+    server.ehlo_or_helo_if_needed()
+    if "PLAIN" not in server.esmtp_features.get("auth", "").upper().split():
+        raise smtplib.SMTPNotSupportedError("the server does not offer AUTH PLAIN")
+    code, answer = server.docmd("AUTH", f"PLAIN {_plain(user, password)}")
+    if code != 235:
+        raise smtplib.SMTPAuthenticationError(code, answer)
+
+
+def _plain(user: str, password: str) -> str:
+    """What AUTH PLAIN sends."""
+    return base64.b64encode(f"\0{user}\0{password}".encode()).decode()
+
+
 def _hide_credentials(channel: Smtp, context: Context) -> None:
     """Make the scrubber know the password as SMTP writes it, for servers that repeat what they refuse."""
     password = channel.password.get_secret_value()
     if password:
-        context.secrets.scrub.add(password)
-        for text in (password, f"\0{channel.username}\0{password}"):
-            context.secrets.scrub.add(base64.b64encode(text.encode()).decode())
+        for text in (password, _plain(channel.username, password), base64.b64encode(password.encode()).decode()):
+            context.secrets.scrub.add(text)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import urllib.parse
-from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -38,21 +37,14 @@ class _Answer:
     retry_after: str
 
 
-def post_json(
-    url: SecretStr,
-    payload: dict[str, Any],
-    context: Context,
-    *,
-    service: str,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
+def post_json(url: SecretStr, payload: dict[str, Any], context: Context, *, service: str) -> None:
     """Post ``payload``; the address holds a token, so it goes into no text. Raises NotificationError."""
     address = url.get_secret_value()
     hide_address(address, context)
     answer = _post(address, payload, service)
     wait = _pause(answer)
     if wait is not None:
-        sleep(wait)
+        time.sleep(wait)
         answer = _post(address, payload, service)
     _check(answer, context, service)
 

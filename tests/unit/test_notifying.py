@@ -1,0 +1,266 @@
+"""Channels that hang, raise, leak or are not there; the models of those that come with the tool."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import pytest
+from pydantic import PrivateAttr, SecretStr, ValidationError
+
+from backups.context import Context
+from backups.errors import NotificationError
+from backups.job import Job, JobSettings
+from backups.notifications import Notification
+from backups.notifications.flagfile import FlagFile
+from backups.notifications.slack import Slack
+from backups.notifications.smtp import Smtp
+from backups.notifying import Patience, notify, notify_all, scrubbed
+from backups.records import Notified, Outcome, Pruned, RunReport
+from backups.settings import Encryption
+from tests.unit.reports import FAILURE, SUCCESS, lost, report, result
+
+QUICK = Patience(retry_after=0, limit=30)
+
+
+def raising(*errors: BaseException) -> Callable[[RunReport], None]:
+    """Raise these, one each time, then succeed."""
+    left = [*errors]
+
+    def does(_report: RunReport) -> None:
+        if left:
+            raise left.pop(0)
+
+    return does
+
+
+class Probe(Notification):
+    """A third party's channel that does what a test wants."""
+
+    type: Literal["probe"] = "probe"
+    token: SecretStr = SecretStr("")
+    _does: Callable[[RunReport], None] = PrivateAttr(default_factory=raising)
+    _told: list[tuple[str, RunReport]] = PrivateAttr(default_factory=list)
+
+    def send(self, report: RunReport, context: Context) -> None:
+        self._told.append((self.token.get_secret_value(), report))
+        self._does(report)
+
+
+def probe(id_: str = "probe", does: Callable[[RunReport], None] | None = None, **fields: Any) -> Probe:
+    """A channel, and what it does when it is told."""
+    channel = Probe(id=id_, **fields)
+    if does:
+        channel._does = does
+    return channel
+
+
+def waits(until: threading.Event | threading.Barrier) -> None:
+    """Wait for the others, or for the end of the test."""
+    until.wait()
+
+
+def job(*channels: Notification, **settings: Any) -> Job:
+    """A job with these channels."""
+    return Job("nightly", JobSettings(hostname="web1", **settings), (), (), channels)
+
+
+@pytest.fixture
+def never() -> Iterator[threading.Event]:
+    """Set when the test is over, so that what hangs ends."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_every_channel_is_told_and_the_records_have_the_jobs_order(context: Context) -> None:
+    channels = [probe("a"), probe("b", notify_on_success=False), probe("c")]
+    assert notify_all(job(*channels), SUCCESS, context, patience=QUICK) == (
+        Notified(channel="a", type="probe", status="sent"),
+        Notified(channel="b", type="probe", status="not wanted"),
+        Notified(channel="c", type="probe", status="sent"),
+    )
+    assert [len(channel._told) for channel in channels] == [1, 0, 1]
+
+
+def test_without_channels_there_is_nothing_to_tell(context: Context) -> None:
+    assert notify_all(job(), SUCCESS, context) == ()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotificationError("channel: refused", permanent=True),
+        RuntimeError("a bug"),
+        SystemExit(3),
+        KeyboardInterrupt(),
+        RecursionError(),
+    ],
+    ids=repr,
+)
+def test_a_channel_that_raises_hurts_no_other_and_is_told_once(context: Context, error: BaseException) -> None:
+    bad, good = probe("bad", raising(error)), probe("good")
+    answers = notify_all(job(bad, good), FAILURE, context, patience=QUICK)
+    assert [answer.status for answer in answers] == ["failed", "sent"]
+    assert str(error) in answers[0].error
+    assert len(bad._told) == 1
+
+
+def test_a_channel_that_hangs_hurts_no_other(context: Context, never: threading.Event) -> None:
+    hanging, good = probe("hanging", lambda _report: waits(never)), probe("good")
+    answers = notify_all(job(hanging, good), SUCCESS, context, patience=Patience(retry_after=0, limit=0.5))
+    assert [(a.channel, a.type, a.status) for a in answers] == [
+        ("hanging", "probe", "failed"),
+        ("good", "probe", "sent"),
+    ]
+    assert "no answer within 0.5 s" in answers[0].error
+
+
+def test_channels_are_told_at_once(context: Context) -> None:
+    together = threading.Barrier(3, timeout=20)
+    channels = [probe(id_, lambda _report: waits(together)) for id_ in "abc"]
+    assert {answer.status for answer in notify_all(job(*channels), SUCCESS, context, patience=QUICK)} == {"sent"}
+
+
+def test_what_may_succeed_the_second_time_is_tried_twice(context: Context) -> None:
+    channel = probe(does=raising(NotificationError("busy")))
+    assert notify(job(channel), "probe", SUCCESS, context, patience=QUICK).status == "sent"
+    assert len(channel._told) == 2
+
+
+def test_what_fails_twice_has_failed(context: Context) -> None:
+    channel = probe(does=raising(NotificationError("busy", hint="wait"), NotificationError("still busy")))
+    answer = notify(job(channel), "probe", SUCCESS, context, patience=QUICK)
+    assert (answer.status, answer.error) == ("failed", "still busy")
+    assert len(channel._told) == 2
+
+
+def test_a_channel_that_the_job_has_not_is_told(context: Context) -> None:
+    answer = notify(job(probe()), "other", SUCCESS, context, patience=QUICK)
+    assert answer == Notified(
+        channel="other", type="", status="failed", error="the job has no notification 'other' (it has: probe)"
+    )
+
+
+def test_references_are_resolved_for_the_channel_alone(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHAT_TOKEN", "resolved-token")
+    channel = probe(token="{{resolve:env:CHAT_TOKEN}}")
+    assert notify(job(channel), "probe", SUCCESS, context, patience=QUICK).status == "sent"
+    assert channel._told[0][0] == "resolved-token"
+
+
+def test_a_reference_that_can_not_be_resolved_is_told(context: Context) -> None:
+    missing, good = probe("missing", token="{{resolve:env:NO_SUCH_VARIABLE}}"), probe("good")
+    answers = notify_all(job(missing, good), SUCCESS, context, patience=QUICK)
+    assert "environment variable NO_SUCH_VARIABLE is not set" in answers[0].error
+    assert answers[1].status == "sent"
+    assert missing._told == []
+
+
+def test_no_error_of_a_channel_shows_its_secrets(context: Context) -> None:
+    url = "https://chat.example/hooks/T0PLANTED/b0planted?key=q0planted"
+    leaks = f"HTTPSConnectionPool(host='chat.example'): url: /hooks/T0PLANTED/b0planted?key=q0planted, {url}"
+    answer = notify(job(probe(does=raising(OSError(leaks)), token=url)), "probe", SUCCESS, context, patience=QUICK)
+    assert answer.status == "failed"
+    assert "planted" not in answer.error.lower()
+
+
+def test_a_report_is_told_without_secrets_that_the_job_file_holds(context: Context) -> None:
+    leaky = report(
+        result(name="planted-1", error="planted-1", warnings=("saw planted-1",), destinations=(lost("planted-1"),)),
+        pruned=(Pruned(source="s", destination="d", refused={"planted-1": "planted-1"}),),
+        link="https://there/planted-1",
+    )
+    channel = probe()
+    encryption = Encryption(passphrase=SecretStr("planted-1"))
+    notify(job(channel, encryption=encryption), "probe", leaky, context, patience=QUICK)
+    ((_, seen),) = channel._told
+    assert "planted" not in seen.model_dump_json()
+    assert seen.pruned[0].refused == {"****": "****"}
+
+
+def test_a_secret_that_is_a_word_of_the_records_changes_no_outcome(context: Context) -> None:
+    for word in ("stored", "failed", "nightly"):
+        context.secrets.scrub.add(word)
+    about = report(result(outcome=Outcome.PARTIAL, destinations=(lost(),)))
+    clean = scrubbed(about, context.secrets.scrub)
+    assert clean.outcome is Outcome.PARTIAL
+    assert clean.results[0].destinations[0].status == "failed"
+    assert clean.job == "****"
+    assert RunReport.model_validate_json(clean.model_dump_json()) == clean
+
+
+MANUAL = {
+    "host": "smtp.mycompany.com",
+    "port": 587,
+    "credentials": {"username": "backups", "password": "relaypassword"},
+    "use_tls": 1,
+    "use_ssl": 0,
+    "success_to": "archive@mycompany.com",
+    "failure_to": "sysadmin@mycompany.com",
+}
+
+
+def test_the_manuals_mail_is_read() -> None:
+    channel = Smtp.model_validate(MANUAL)
+    assert (channel.use_tls, channel.use_ssl) == (True, False)
+    assert channel.username == "backups"
+    assert channel.password.get_secret_value() == "relaypassword"
+    assert channel.success_to == ("archive@mycompany.com",)
+    assert "relaypassword" not in f"{channel!r}{channel.id}"
+    flat = {key: value for key, value in MANUAL.items() if key != "credentials"}
+    assert Smtp.model_validate(flat | {"username": "backups", "password": "relaypassword"}) == channel
+
+
+@pytest.mark.parametrize(
+    ("given", "port"),
+    [({}, 25), ({"use_tls": 1}, 587), ({"use_ssl": "1"}, 465), ({"use_tls": "0"}, 25), ({"port": 2525}, 2525)],
+)
+def test_the_port_follows_the_encryption(given: dict[str, object], port: int) -> None:
+    assert Smtp.model_validate({"host": "h"} | given)._port == port
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"use_ssl": 1}, "not both"),
+        ({"credentials": {"username": "backups"}}, "both 'username' and 'password'"),
+        ({"credentials": {"password": "x"}}, "both 'username' and 'password'"),
+        ({"port": 0}, "greater than 0"),
+        ({"port": 70000}, "less than 65536"),
+        ({"host": ""}, "at least 1 character"),
+        ({"success_to": "a@b\r\nBcc: c@d"}, "match pattern"),
+        ({"failure_to": ["a@b", "x\ny"]}, "match pattern"),
+        ({"sender": "a@b\nX: y"}, "match pattern"),
+        ({"succes_to": "a@b"}, "Extra inputs"),
+    ],
+)
+def test_a_wrong_mail_is_refused(changes: dict[str, object], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        Smtp.model_validate(MANUAL | changes)
+
+
+@pytest.mark.parametrize("model", [{"flagfile": "/backups/x.ok"}, {"filename": "/backups/x.ok"}])
+def test_the_flag_files_two_spellings_are_read(model: dict[str, str]) -> None:
+    assert FlagFile.model_validate(model).filename == "/backups/x.ok"
+
+
+@pytest.mark.parametrize(
+    ("flags", "wanted"),
+    [
+        ({}, [True, True]),
+        ({"notify_on_success": "0"}, [False, True]),
+        ({"notify_on_failure": 0}, [True, False]),
+        ({"notify_on_success": 0, "notify_on_failure": "false"}, [False, False]),
+    ],
+)
+def test_flags_say_which_runs_are_told(flags: dict[str, object], wanted: list[bool]) -> None:
+    channel = Slack.model_validate({"url": "https://hooks.slack.com/services/T000/B000/XXXX"} | flags)
+    assert [channel.wants(about) for about in (SUCCESS, FAILURE)] == wanted
+    assert channel.wants(report(outcome=Outcome.SKIPPED)) is wanted[1]
+
+
+def test_two_hooks_have_two_ids() -> None:
+    ids = {Slack.model_validate({"url": f"https://hooks.slack.com/services/T/B/{n}"}).id for n in "ab"}
+    assert len(ids) == 2
