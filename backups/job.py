@@ -123,7 +123,10 @@ def parse_job(content: bytes, *, name: str, where: str) -> Job:
     if not isinstance(data, dict):
         raise JobError([f"{where}: a job file is a JSON object with 'sources' and 'destinations'"])
     reader = Reader()
-    parts = reader.read(data)
+    try:
+        parts = reader.read(data)
+    except RecursionError:  # some versions of Python parse deeper than they can call
+        raise JobError([f"{where}: nested too deeply"]) from None
     if parts is None:
         raise JobError([f"{where}: {problem}" for problem in reader.problems])
     return Job(name, **vars(parts))

@@ -49,11 +49,16 @@ class Parts:
 
 
 class Reader:
-    """Reads one job file. ``problems`` gathers a line for everything that is wrong."""
+    """Reads one job file, and gathers a line for everything that is wrong."""
 
     def __init__(self) -> None:
-        self.problems: list[str] = []
+        self._problems: dict[str, None] = {}
         self._ignored: list[str] = []
+
+    @property
+    def problems(self) -> list[str]:
+        """A line for each problem, with its path."""
+        return list(self._problems)
 
     def read(self, data: dict[str, Any]) -> Parts | None:
         """The checked parts; None when there are problems."""
@@ -62,15 +67,13 @@ class Reader:
         settings = self._settings(data)
         plugins = {name: self._plugins(name, data.get(name)) for name in LISTS}
         self._encryption(data)
-        if self.problems or settings is None:
+        if self._problems or settings is None:
             return None
         lists = {name: tuple(items.values()) for name, items in plugins.items()}
         return Parts(settings, **lists, ignored=tuple(self._ignored))
 
     def _problem(self, path: str, text: str) -> None:
-        line = f"{path}: {text}" if path else text
-        if line not in self.problems:
-            self.problems.append(line)
+        self._problems[f"{path}: {text}" if path else text] = None
 
     def _texts(self, value: Any, path: str) -> None:
         """What is wrong with keys and texts wherever they stand."""

@@ -55,6 +55,11 @@ def test_the_old_manuals_complete_example_as_printed_is_an_error_with_its_place(
     assert problems(content) == ["30:6: not valid JSON: a comma after the last item"]
 
 
+@pytest.mark.parametrize("depth", [500, 900, 950, 970, 990, 2000, 20_000])
+def test_any_depth_is_a_problem_not_a_traceback(depth: int) -> None:
+    assert problems(b'{"sources": ' + b"[" * depth + b"]" * depth + b"}")
+
+
 def test_a_value_never_shows_in_a_syntax_error() -> None:
     assert "hunter2" not in "\n".join(problems(b'{"passphrase": "hunter2" "hunter2"}'))
 
