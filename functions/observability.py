@@ -1,0 +1,75 @@
+"""Logger, tracer and metrics of every function, made once, and the one frame that each handler runs in."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from backups.context import Context
+from backups.records import Outcome
+from backups.secrets import Scrubber, ScrubbingFilter, Secrets
+
+Handler = Callable[[dict[str, Any]], dict[str, Any]]
+
+scrub = Scrubber()
+"""Knows every secret that this process has resolved, and keeps them out of logs and errors."""
+
+logger = Logger(service="backups")
+tracer = Tracer(service="backups")
+metrics = Metrics(namespace="Backups", service="backups")
+
+
+def _share_handlers() -> None:
+    """What the library logs goes the same way as what the functions log: as JSON, and scrubbed."""
+    library = logging.getLogger("backups")
+    library.propagate = False
+    library.setLevel(logging.INFO)
+    for handler in logger.handlers:
+        handler.addFilter(ScrubbingFilter(scrub))
+        if handler not in library.handlers:
+            library.addHandler(handler)
+
+
+_share_handlers()
+
+
+class FunctionError(Exception):
+    """What Step Functions sees of an error: its text without secrets, and nothing of its stack's values."""
+
+
+def private_context() -> Context:
+    """A context whose secrets are resolved anew for each invocation, since they may have been rotated."""
+    return Context(tmpdir=Path(tempfile.gettempdir()), secrets=Secrets(scrub=scrub))
+
+
+def count_outcome(job: str, outcome: Outcome) -> None:
+    """The metrics that the alarm of a job watches: each run counts, and each that did not store everything."""
+    metrics.add_dimension(name="job", value=job)
+    metrics.add_metric(name="Runs", unit=MetricUnit.Count, value=1)
+    bad = outcome not in (Outcome.STORED, Outcome.SKIPPED)
+    metrics.add_metric(name="RunsNotStored", unit=MetricUnit.Count, value=int(bad))
+
+
+def observed(handler: Handler) -> Callable[[dict[str, Any], LambdaContext], dict[str, Any]]:
+    """Log, trace and measure a handler; let no secret out of it, neither in its log nor in its error."""
+
+    @functools.wraps(handler)
+    def scrubbed(event: dict[str, Any], _: LambdaContext) -> dict[str, Any]:
+        try:
+            return handler(event)
+        except Exception as error:
+            logger.exception("the function failed")
+            raise FunctionError(scrub(f"{type(error).__name__}: {error}")) from None
+
+    # What goes in and out holds names only, but a trace needs none of it.
+    traced = tracer.capture_lambda_handler(scrubbed, capture_response=False)
+    measured = metrics.log_metrics(traced)
+    return logger.inject_lambda_context(measured, clear_state=True)

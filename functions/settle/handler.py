@@ -1,0 +1,23 @@
+"""Settle: a source whose worker failed ends with a result all the same."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from backups.settling import Failure, settle
+from functions.environment import Env
+from functions.observability import logger, observed
+
+CLOUD = Env.from_env().cloud()
+
+
+@observed
+def handler(event: dict[str, Any]) -> dict[str, Any]:
+    """``{job, run, source, failure}`` becomes ``{source, outcome}``."""
+    failure = Failure.model_validate(event["failure"]) if event.get("failure") else None
+    about = {name: event[name] for name in ("job", "run", "source")}
+    result = settle(CLOUD.state, **about, failure=failure, now=dt.datetime.now(dt.UTC))
+    outcome = result.outcome if result else "unknown"
+    logger.info("source %s: %s", event["source"], outcome)
+    return {"source": event["source"], "outcome": outcome}

@@ -1,0 +1,78 @@
+"""One job: its file in S3, its task with its role, what the orchestrator looks up, its schedule and its alarm."""
+
+from __future__ import annotations
+
+from aws_cdk import Duration, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_s3_assets as s3_assets
+from aws_cdk import aws_ssm as ssm
+from constructs import Construct
+
+from infra.constructs.functions import Functions
+from infra.constructs.schedules import Schedules
+from infra.constructs.workers import Workers
+from infra.grants import Grants, allow
+from infra.jobs import DeployedJob
+
+CONCURRENCY = 10
+"""How many sources run at once when the job file does not say."""
+
+
+class BackupJob(Construct):
+    """Everything that exists once for each job file."""
+
+    def __init__(  # noqa: PLR0913 - a construct takes its parts by name
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        deployed: DeployedJob,
+        functions: Functions,
+        workers: Workers,
+        grants: Grants,
+        parameters: str,
+        schedules: Schedules,
+    ) -> None:
+        super().__init__(scope, id_)
+        self.name = deployed.name
+        job = deployed.job
+        # Its key is the hash of its content, so what was planned with it stays what it was.
+        file = s3_assets.Asset(self, "File", path=str(deployed.path))
+        readable = [f"{file.bucket.bucket_arn}/{file.s3_object_key}"]
+        for reader in ("orchestrator", "report"):
+            functions.allow(reader, [allow(("s3:GetObject",), readable)])
+        self.task = workers.task_definition(self, job=self.name, statements=grants.worker(job))
+        ssm.StringParameter(
+            self,
+            "Parameter",
+            parameter_name=f"{parameters}{self.name}",
+            description=f"What runs backup job {self.name}, and by which file",
+            string_value=Stack.of(self).to_json_string(
+                {
+                    "job_file": {"bucket": file.s3_bucket_name, "key": file.s3_object_key},
+                    "task_definition": self.task.task_definition_arn,
+                    "concurrency": job.settings.concurrency or CONCURRENCY,
+                }
+            ),
+        )
+        if job.settings.schedule:
+            schedules.add(self, job)
+        self.alarm = self._alarm()
+
+    def _alarm(self) -> cloudwatch.Alarm:
+        return cloudwatch.Alarm(
+            self,
+            "NotStored",
+            alarm_description=f"Backup job {self.name} did not store everything; docs/operations.md says what to do",
+            metric=cloudwatch.Metric(
+                namespace="Backups",
+                metric_name="RunsNotStored",
+                dimensions_map={"job": self.name, "service": "backups"},
+                statistic="Sum",
+                period=Duration.minutes(5),
+            ),
+            threshold=1,
+            evaluation_periods=1,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )

@@ -1,0 +1,131 @@
+"""The small Lambdas: one factory with everything that they share, and what each may do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from aws_cdk import AssetHashType, Duration, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from infra.acknowledged import acknowledge, acknowledge_wildcards
+from infra.bundle import make_bundle
+from infra.constructs.foundation import Foundation
+from infra.constructs.logs import log_group
+from infra.grants import allow
+from infra.settings import Settings
+
+NAMES = ("orchestrator", "settle", "retention", "report", "notify")
+
+_ARCHITECTURES = {"arm64": lambda_.Architecture.ARM_64, "x86_64": lambda_.Architecture.X86_64}
+_MINUTES = {"orchestrator": 2, "settle": 1, "retention": 15, "report": 5, "notify": 5}
+_MEMORY = {"retention": 1024, "report": 1024}  # MiB; these hold the records of every source of a run
+_RUNS = "runs/*"
+
+
+class Functions(Construct):
+    """Every function has a role of its own; what it may do beside its log stands in this file and in grants.py."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        settings: Settings,
+        foundation: Foundation,
+        state_machine_arn: str,
+        job_parameters: str,
+    ) -> None:
+        super().__init__(scope, id_)
+        self._settings = settings
+        self._foundation = foundation
+        bundle = make_bundle(python=settings.bundle_python, platform=settings.platform)
+        self._code = lambda_.Code.from_asset(
+            str(bundle.path), asset_hash=bundle.digest, asset_hash_type=AssetHashType.CUSTOM
+        )
+        self._environment = {
+            "BACKUPS_STATE_BUCKET": foundation.state.bucket_name,
+            "BACKUPS_STATE_MACHINE": state_machine_arn,
+            "BACKUPS_JOB_PARAMETERS": job_parameters,
+            "POWERTOOLS_SERVICE_NAME": "backups",
+            "POWERTOOLS_METRICS_NAMESPACE": "Backups",
+        }
+        self._roles: dict[str, iam.Role] = {}
+        self.by_name = {name: self._function(name) for name in NAMES}
+        self._rights(state_machine_arn, job_parameters)
+
+    def __getitem__(self, name: str) -> lambda_.Function:
+        return self.by_name[name]
+
+    def allow(self, name: str, statements: Iterable[iam.PolicyStatement], *, why_wild: str = "") -> None:
+        """More rights for one function; ``why_wild`` when they hold wildcards."""
+        statements = list(statements)
+        for statement in statements:
+            self[name].add_to_role_policy(statement)
+        if why_wild:
+            acknowledge_wildcards(self._roles[name], statements, why_wild)
+
+    def _function(self, name: str) -> lambda_.Function:
+        logs = log_group(self, f"{name}-log", name=name, days=self._settings.log_days, key=self._foundation.key)
+        role = iam.Role(self, f"{name}-role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        logs.grant_write(role)
+        function = lambda_.Function(
+            self,
+            name,
+            description=f"Backups: {name}",
+            code=self._code,
+            handler=f"functions.{name}.handler.handler",
+            runtime=lambda_.Runtime.PYTHON_3_13,
+            architecture=_ARCHITECTURES[self._settings.architecture],
+            memory_size=_MEMORY.get(name, 512),
+            timeout=Duration.minutes(_MINUTES[name]),
+            environment=self._environment,
+            environment_encryption=self._foundation.key,
+            log_group=logs,
+            role=role,
+            tracing=lambda_.Tracing.ACTIVE,
+            dead_letter_queue=self._foundation.dead_letters if name == "orchestrator" else None,
+        )
+        if name == "orchestrator":  # the only one that is invoked without anybody who waits for its answer
+            function.configure_async_invoke(retry_attempts=2, max_event_age=Duration.hours(6))
+        acknowledge(
+            function,
+            {"AwsSolutions-L1": "Python 3.13 until 3.14 has run the whole suite; AWS supports it until 2029."},
+        )
+        acknowledge(role, {"AwsSolutions-IAM5[Resource::*]": "X-Ray knows no resources."})
+        self._roles[name] = role
+        return function
+
+    def _rights(self, state_machine: str, parameters: str) -> None:
+        """What each function does with the records of runs; grants.py adds what job files name."""
+        self._records("orchestrator", write=("job", "plan", "items"))
+        self._records("settle", write=("results/*",), look=True)
+        self._records("retention", write=("pruned/*",), look=True)
+        self._records("report", write=("job", "report"), look=True)
+        self._records("notify", write=("notified/*",), look=True)
+        executions = state_machine.replace(":stateMachine:", ":execution:")
+        self.allow(
+            "orchestrator",
+            [
+                allow(("states:StartExecution", "states:ListExecutions"), [state_machine]),
+                allow(("states:DescribeExecution",), [f"{executions}:*"]),
+            ],
+            why_wild="Executions get their names when they start.",
+        )
+        for name in ("orchestrator", "report"):
+            resource = parameters.strip("/") + "/*"
+            arn = Stack.of(self).format_arn(service="ssm", resource="parameter", resource_name=resource)
+            statement = allow(("ssm:GetParameter",), [arn])
+            self.allow(name, [statement], why_wild="The parameters of this stack's jobs, and only those.")
+
+    def _records(self, name: str, *, write: tuple[str, ...], look: bool = False) -> None:
+        bucket = self._foundation.state
+        written = [bucket.arn_for_objects(f"runs/*/{what}.json") for what in write]
+        statements = [allow(("s3:PutObject",), written)]
+        if look:
+            # Without the right to list, S3 calls a record that is not there yet forbidden instead of missing.
+            statements.append(allow(("s3:ListBucket",), [bucket.bucket_arn]))
+            statements.append(allow(("s3:GetObject",), [bucket.arn_for_objects(_RUNS)]))
+        statements.append(self._foundation.allow_key())
+        self.allow(name, statements, why_wild="Runs and sources get their names when they run.")

@@ -1,0 +1,60 @@
+"""Schedules of jobs, in a group of the stack's own: each tells the orchestrator which job, and for what time."""
+
+from __future__ import annotations
+
+from aws_cdk import Duration, Stack, TimeZone
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_scheduler as scheduler
+from aws_cdk import aws_scheduler_targets as targets
+from constructs import Construct
+
+from backups.job import Job
+from backups.schedule import to_eventbridge
+from infra.acknowledged import acknowledge_wildcards
+from infra.constructs.foundation import Foundation
+from infra.constructs.functions import Functions
+from infra.grants import allow
+from infra.settings import Settings
+
+
+class Schedules(Construct):
+    """One role for all of them: it may invoke the orchestrator, and put into the queue what it could not deliver."""
+
+    def __init__(
+        self, scope: Construct, id_: str, *, settings: Settings, foundation: Foundation, functions: Functions
+    ) -> None:
+        super().__init__(scope, id_)
+        self._window = settings.flexible_minutes
+        self._foundation = foundation
+        self._orchestrator = functions["orchestrator"]
+        self._group = scheduler.ScheduleGroup(self, "Group", schedule_group_name=Stack.of(self).stack_name)
+        self._role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("scheduler.amazonaws.com"))
+        self._role.add_to_policy(foundation.allow_key())
+        versions = allow(("lambda:InvokeFunction",), [f"{self._orchestrator.function_arn}:*"])
+        acknowledge_wildcards(self._role, [versions], "CDK adds the versions of the function to the function itself.")
+
+    def add(self, scope: Construct, job: Job) -> None:
+        """The schedule of one job."""
+        event = {"job": job.name, "scheduled_time": scheduler.ContextAttribute.scheduled_time}
+        window = scheduler.TimeWindow.off()
+        if self._window:
+            window = scheduler.TimeWindow.flexible(Duration.minutes(self._window))
+        scheduler.Schedule(
+            scope,
+            "Schedule",
+            schedule_name=job.name,
+            schedule_group=self._group,
+            description=f"Starts backup job {job.name}",
+            schedule=scheduler.ScheduleExpression.expression(
+                to_eventbridge(job.settings.schedule), TimeZone.of(job.settings.timezone or "UTC")
+            ),
+            time_window=window,
+            target=targets.LambdaInvoke(
+                self._orchestrator,
+                role=self._role,
+                input=scheduler.ScheduleTargetInput.from_object(event),
+                dead_letter_queue=self._foundation.dead_letters,
+                max_event_age=Duration.hours(6),
+                retry_attempts=20,
+            ),
+        )

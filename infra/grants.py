@@ -1,0 +1,136 @@
+"""What each process of the stack may do, derived from the job files: the buckets, secrets and keys they name.
+
+A worker may write and abort, never delete. Retention may list and delete, never write. Notify reads the secrets of
+channels only. A reference or bucket that no job file names is out of everyone's reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from aws_cdk import ArnFormat, Stack
+from aws_cdk import aws_iam as iam
+
+from backups.destinations import DestinationConfig
+from backups.destinations.s3 import S3
+from backups.job import Job
+from backups.naming import host_prefix
+from backups.secrets import references
+
+_WRITE = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:GetObject", "s3:GetObjectVersion")
+_LIST = ("s3:ListBucket", "s3:ListBucketVersions")
+_PRUNE = ("s3:GetObject", "s3:GetObjectRetention", "s3:DeleteObject", "s3:DeleteObjectVersion")
+_ENCRYPT = ("kms:GenerateDataKey", "kms:Decrypt")
+_DECRYPT = ("kms:Decrypt",)
+
+
+@dataclass(frozen=True)
+class Grants:
+    """Makes policy statements for one stack. ``keys`` are those of the settings."""
+
+    stack: Stack
+    keys: tuple[str, ...] = ()
+
+    def worker(self, job: Job) -> list[iam.PolicyStatement]:
+        """For the task role of one job: its copies and the secrets of its sources and destinations."""
+        return [
+            *(allow(_WRITE, self._copies(job, d)) for d in _buckets(job)),
+            *self._secrets((*job.sources, *job.destinations, job.settings)),
+            *self._named_keys(_ENCRYPT, job),
+            *self._other_keys(_ENCRYPT),
+        ]
+
+    def retention(self, jobs: Iterable[Job]) -> list[iam.PolicyStatement]:
+        """For the Retention function: the copies of every job, and the secrets of destinations."""
+        jobs = list(jobs)
+        return [
+            *(statement for job in jobs for d in _buckets(job) for statement in self._prune(job, d)),
+            *self._secrets(d for job in jobs for d in job.destinations),
+            *(statement for job in jobs for statement in self._named_keys(_DECRYPT, job)),
+            *self._other_keys(_DECRYPT),
+        ]
+
+    def notify(self, jobs: Iterable[Job]) -> list[iam.PolicyStatement]:
+        """For the Notify function: the secrets of channels."""
+        return [*self._secrets(c for job in jobs for c in job.notifications), *self._other_keys(_DECRYPT)]
+
+    def _prune(self, job: Job, destination: S3) -> list[iam.PolicyStatement]:
+        prefix = f"{destination.prefix}{host_prefix(job.hostname)}"
+        listing = allow(
+            _LIST,
+            [self._bucket(destination)],
+            {"StringLike": {"s3:prefix": [prefix, f"{prefix}*"]}},
+        )
+        return [listing, allow(_PRUNE, self._copies(job, destination))]
+
+    def _bucket(self, destination: S3) -> str:
+        return f"arn:{self.stack.partition}:s3:::{destination.bucket}"
+
+    def _copies(self, job: Job, destination: S3) -> list[str]:
+        return [f"{self._bucket(destination)}/{destination.prefix}{host_prefix(job.hostname)}*"]
+
+    def _secrets(self, models: Iterable[object]) -> list[iam.PolicyStatement]:
+        found = sorted({reference for model in models for reference in references(model)})
+        secrets = [self._secret(rest) for service, rest in found if service == "secretsmanager"]
+        parameters = [self._parameter(rest) for service, rest in found if service in ("ssm", "ssm-secure")]
+        statements = []
+        if secrets:
+            statements.append(allow(("secretsmanager:GetSecretValue",), secrets))
+        if parameters:
+            statements.append(allow(("ssm:GetParameter",), parameters))
+        return statements
+
+    def _secret(self, rest: str) -> str:
+        """Secrets Manager adds six characters to a name; they are unknown until then."""
+        name = rest.partition(":SecretString")[0]
+        if name.startswith("arn:"):
+            return name
+        return self.stack.format_arn(
+            service="secretsmanager",
+            resource="secret",
+            resource_name=f"{name}-??????",
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+
+    def _parameter(self, rest: str) -> str:
+        name = rest.partition(":")[0].lstrip("/")
+        return self.stack.format_arn(service="ssm", resource="parameter", resource_name=name)
+
+    def _named_keys(self, actions: tuple[str, ...], job: Job) -> list[iam.PolicyStatement]:
+        """Keys that destinations name: by ARN or id exactly, by alias under the condition of that alias."""
+        statements = []
+        for key in sorted({d.kms_key_id for d in _buckets(job) if d.kms_key_id}):
+            name = key.rpartition(":")[2] if key.startswith("arn:") else key
+            if name.startswith("alias/"):
+                every = self.stack.format_arn(service="kms", resource="key", resource_name="*")
+                statements.append(allow(actions, [every], {"StringEquals": {"kms:RequestAlias": name}}))
+            elif key.startswith("arn:"):
+                statements.append(allow(actions, [key]))
+            else:
+                exact = self.stack.format_arn(service="kms", resource="key", resource_name=key)
+                statements.append(allow(actions, [exact]))
+        return statements
+
+    def _other_keys(self, actions: tuple[str, ...]) -> list[iam.PolicyStatement]:
+        """Keys of the settings, only in the hands of the services that keep secrets and copies."""
+        if not self.keys:
+            return []
+        services = [f"{name}.{self.stack.region}.amazonaws.com" for name in ("s3", "secretsmanager", "ssm")]
+        return [allow(actions, list(self.keys), {"StringEquals": {"kms:ViaService": services}})]
+
+
+def allow(
+    actions: Iterable[str], resources: Iterable[str], conditions: Mapping[str, Mapping[str, object]] | None = None
+) -> iam.PolicyStatement:
+    """A statement that allows actions on resources."""
+    return iam.PolicyStatement(actions=list(actions), resources=list(resources), conditions=conditions)
+
+
+def _buckets(job: Job) -> list[S3]:
+    """The destinations that the role itself is good for; keys of their own need no rights of the role."""
+    return [d for d in job.destinations if _by_role(d)]  # type: ignore[misc]
+
+
+def _by_role(destination: DestinationConfig) -> bool:
+    return isinstance(destination, S3) and not destination.aws_access_key_id and not destination.endpoint_url

@@ -1,0 +1,98 @@
+"""The job files of a deployment: read at synth, and refused with every problem of every file at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from backups.cloud import JOB_NAME
+from backups.errors import JobError, UsageError
+from backups.job import Job, load_job
+from backups.secrets import REFERENCE, references
+
+_LOCAL_SERVICES = {"env": "an environment variable", "file": "a file"}
+
+
+@dataclass(frozen=True)
+class DeployedJob:
+    """A job file that may be deployed."""
+
+    path: Path
+    job: Job
+
+    @property
+    def name(self) -> str:
+        """The file's name without ``.json``."""
+        return self.job.name
+
+
+def read_jobs(directory: Path) -> list[DeployedJob]:
+    """Every ``*.json`` of a directory, by name. Raises JobError with every problem of every file."""
+    if not directory.is_dir():
+        raise UsageError(f"{directory}: no such directory", hint="context 'jobs' names the directory of the job files")
+    problems: list[str] = []
+    jobs: list[DeployedJob] = []
+    for path in sorted(directory.glob("*.json")):
+        try:
+            job = load_job(path)
+        except UsageError as error:
+            problems += error.problems if isinstance(error, JobError) else [error.message]
+            continue
+        problems += [f"{path}: {problem}" for problem in refusals(job)]
+        jobs.append(DeployedJob(path, job))
+    if problems:
+        raise JobError(problems, hint="nothing was deployed")
+    return jobs
+
+
+def refusals(job: Job) -> list[str]:
+    """Why a job that is fine on one machine can't be deployed; a line each, never the value of anything."""
+    return [*_root(job), *_plugins(job), *_secrets(job)]
+
+
+def warnings(job: Job) -> Iterator[str]:
+    """What someone who deploys the job should know."""
+    for index, source in enumerate(job.sources):
+        if source.type == "folder":
+            yield (
+                f"sources[{index}]: without an agent on a host, a deployed folder source reads the worker task's own "
+                "file system: mount what it names into the task, or run the job on the host"
+            )
+
+
+def _root(job: Job) -> Iterator[str]:
+    if not re.fullmatch(JOB_NAME, job.name):
+        yield "the file's name becomes the job's: use letters, digits, - and _, at most 63, before .json"
+    if not job.settings.hostname:
+        yield "hostname: required in a deployed job, since the worker's own name changes with every run"
+
+
+def _plugins(job: Job) -> Iterator[str]:
+    yield from job.unavailable()
+    for index, destination in enumerate(job.destinations):
+        if destination.type == "local":
+            yield f"destinations[{index}]: type 'local' would store on the worker's own disk, which goes when it ends"
+        elif REFERENCE.search(getattr(destination, "bucket", "")):
+            yield f"destinations[{index}].bucket: must be a plain name, since the worker's rights are derived from it"
+    for index, channel in enumerate(job.notifications):
+        if channel.type == "flagfile":
+            yield f"notifications[{index}]: type 'flagfile' would write to the disk of a Lambda, which nobody sees"
+
+
+def _secrets(job: Job) -> Iterator[str]:
+    for path in job.plain_secrets():
+        yield f"{path}: a secret in plain; put a reference to Secrets Manager or Parameter Store in its place"
+    for kind in ("sources", "destinations", "notifications"):
+        for index, plugin in enumerate(getattr(job, kind)):
+            yield from _local_references(f"{kind}[{index}]", plugin)
+    yield from _local_references("the root", job.settings)
+
+
+def _local_references(path: str, model: object) -> Iterator[str]:
+    for service in sorted({service for service, _ in references(model)} & set(_LOCAL_SERVICES)):
+        yield (
+            f"{path}: {{{{resolve:{service}:…}}}} names {_LOCAL_SERVICES[service]}, which a deployed job "
+            "does not have; use secretsmanager or ssm-secure"
+        )

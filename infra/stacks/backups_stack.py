@@ -1,0 +1,108 @@
+"""The one stack: wires the constructs together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aws_cdk import Annotations, ArnFormat, CfnOutput, Environment, Stack
+from constructs import Construct
+
+from infra.constructs.alarms import Alarms
+from infra.constructs.backup_job import BackupJob
+from infra.constructs.foundation import Foundation
+from infra.constructs.functions import Functions
+from infra.constructs.network import Network
+from infra.constructs.run import Run
+from infra.constructs.schedules import Schedules
+from infra.constructs.workers import Workers
+from infra.grants import Grants
+from infra.jobs import DeployedJob, warnings
+from infra.settings import Settings
+
+
+class BackupsStack(Stack):
+    """A deployment of every job file. Makes no call to AWS and needs no Docker."""
+
+    def __init__(self, scope: Construct, *, settings: Settings, jobs: Sequence[DeployedJob]) -> None:
+        super().__init__(
+            scope,
+            settings.stack_name,
+            description="Encrypted backups of folders and databases to many destinations",
+            env=Environment(account=settings.account, region=settings.region) if settings.region else None,
+        )
+        name = f"{settings.stack_name}-run"
+        # Made from its name: the state machine calls the orchestrator, which starts the state machine.
+        state_machine_arn = self.format_arn(
+            service="states", resource="stateMachine", resource_name=name, arn_format=ArnFormat.COLON_RESOURCE_NAME
+        )
+        parameters = f"/{settings.stack_name}/jobs/"
+        foundation = Foundation(self, "Foundation", run_days=settings.run_days, alarm_mail=settings.alarm_mail)
+        network = Network(self, "Network", settings=settings, key=foundation.key)
+        functions = Functions(
+            self,
+            "Functions",
+            settings=settings,
+            foundation=foundation,
+            state_machine_arn=state_machine_arn,
+            job_parameters=parameters,
+        )
+        workers = Workers(self, "Workers", settings=settings, foundation=foundation)
+        run = Run(
+            self,
+            "Run",
+            settings=settings,
+            name=name,
+            foundation=foundation,
+            functions=functions,
+            workers=workers,
+            network=network,
+        )
+        grants = Grants(self, settings.key_arns)
+        hosts = "The copies of the jobs' hosts, whose days and sources come and go."
+        functions.allow("retention", grants.retention(deployed.job for deployed in jobs), why_wild=hosts)
+        functions.allow("notify", grants.notify(deployed.job for deployed in jobs), why_wild="Keys by their alias.")
+        schedules = Schedules(self, "Schedules", settings=settings, foundation=foundation, functions=functions)
+        made = [
+            BackupJob(
+                self,
+                f"Job-{deployed.name}",
+                deployed=deployed,
+                functions=functions,
+                workers=workers,
+                grants=grants,
+                parameters=parameters,
+                schedules=schedules,
+            )
+            for deployed in jobs
+        ]
+        run.runs_tasks_of([job.name for job in made], [job.task.task_role for job in made])
+        for deployed, job in zip(jobs, made, strict=True):
+            for index, warning in enumerate(warnings(deployed.job)):
+                Annotations.of(job).add_warning_v2(f"backups:{deployed.name}:{index}", f"{deployed.path}: {warning}")
+        self._alarms(foundation, functions, run, made)
+        self._outputs(foundation, functions, workers, run, parameters)
+
+    def _alarms(self, foundation: Foundation, functions: Functions, run: Run, jobs: Sequence[BackupJob]) -> None:
+        alarms = Alarms(self, "Alarms", topic=foundation.alarms)
+        alarms.watch_runs(run.state_machine)
+        for name, function in functions.by_name.items():
+            alarms.watch_function(name, function)
+        alarms.watch_queue(foundation.dead_letters)
+        alarms.tell(job.alarm for job in jobs)
+
+    def _outputs(
+        self, foundation: Foundation, functions: Functions, workers: Workers, run: Run, parameters: str
+    ) -> None:
+        """What the command line, operators and tests need to find the parts."""
+        outputs = {
+            "StateMachineArn": run.state_machine.state_machine_arn,
+            "OrchestratorName": functions["orchestrator"].function_name,
+            "StateBucket": foundation.state.bucket_name,
+            "Cluster": workers.cluster.ref,
+            "WorkerLog": workers.log.log_group_name,
+            "DeadLetterQueue": foundation.dead_letters.queue_url,
+            "AlarmTopic": foundation.alarms.topic_arn,
+            "JobParameters": parameters,
+        }
+        for key, value in outputs.items():
+            CfnOutput(self, key, value=value)
