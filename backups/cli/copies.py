@@ -1,0 +1,198 @@
+"""Commands about stored copies: list, verify, prune."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+from collections.abc import Callable
+from typing import Any
+
+from backups.cli.dry_run import decided, decisions_table, exit_code
+from backups.cli.session import Session
+from backups.copies import list_copies
+from backups.destinations.base import Destination, DestinationConfig
+from backups.display import rate, table
+from backups.errors import BackupsError, ExitCode, StoppedError
+from backups.finding import Wanted
+from backups.job import Job
+from backups.notifications.message import human_size
+from backups.notifying import scrubbed
+from backups.pruning import prune as prune_destination
+from backups.records import Pruned
+from backups.retention import Decision, decide
+from backups.storing import Connections
+from backups.verifying import Check
+from backups.verifying import verify as verify_copies
+
+
+def list_(arguments: argparse.Namespace, session: Session) -> int:
+    """List copies with what keeps each."""
+    job = session.load(arguments.job, hostname=arguments.hostname)
+    now = dt.datetime.now(dt.UTC)
+    sources = _source_ids(job, arguments)
+    listed: list[dict[str, Any]] = []
+
+    def list_one(config: DestinationConfig, destination: Destination) -> None:
+        copies = list_copies(destination, job.hostname, sources)
+        decisions = decide(copies, job.policy_for(config), today=job.date(now), now=now)
+        listed.extend(_listed(config.id, decision) for decision in decisions)
+
+    errors = _at_each(job, arguments, session, list_one)
+    listed.sort(key=lambda one: (one["source"], one["date"], one["key"]))
+    if arguments.json:
+        session.display.data(json.dumps({"host": job.hostname, "copies": listed, "errors": errors}, indent=2))
+    elif listed:
+        session.display.out(_list_table(listed))
+    else:
+        session.display.note(f"no copies of {job.hostname}")
+    return exit_code(len(errors), len(_chosen(job, arguments)))
+
+
+def _listed(destination: str, decision: Decision) -> dict[str, Any]:
+    copy = decision.copy
+    return {
+        **decided(destination, decision),
+        "date": copy.key.date.isoformat(),
+        "size": copy.size,
+        "stored": copy.modified.isoformat(timespec="seconds"),
+        "verified": copy.verified,
+    }
+
+
+def _list_table(listed: list[dict[str, Any]]) -> str:
+    headers = ("source", "date", "destination", "size", "verified", "kept by", "until")
+    rows = [
+        (
+            one["source"],
+            one["date"],
+            one["destination"],
+            human_size(one["size"]),
+            one["stored"][:16].replace("T", " ") if one["verified"] else "NO",
+            "; ".join(one["reasons"]) if one["keep"] else f"nothing: {'; '.join(one['reasons'])}",
+            one["until"] or "",
+        )
+        for one in listed
+    ]
+    return table(headers, rows, right=("size",))
+
+
+def verify(arguments: argparse.Namespace, session: Session) -> int:
+    """Read copies back and check them; 1 when anything is wrong."""
+    job = session.load(arguments.job, hostname=arguments.hostname)
+    wanted = Wanted(
+        hostname=job.hostname,
+        sources=_source_ids(job, arguments),
+        date=arguments.date,
+        origin=arguments.destination,
+        unverified=True,
+    )
+    checks: list[Check] = []
+    with session.context(job) as context, session.stopping(), session.display.live():
+        for check in verify_copies(job, wanted, context, session.display):
+            checks.append(scrubbed(check, session.secrets.scrub))
+    if arguments.json:
+        content = {"host": job.hostname, "checks": [check.model_dump(mode="json") for check in checks]}
+        session.display.data(json.dumps(content, indent=2))
+    else:
+        session.display.out(_checks_table(checks))
+    for check in checks:
+        if check.status != "ok":
+            where = f"{check.source} at {check.destination}"
+            session.display.error(BackupsError(f"{where}: {check.status}: {check.error}", hint=check.hint))
+    return ExitCode.OK if all(check.status == "ok" for check in checks) else ExitCode.FAILED
+
+
+def _checks_table(checks: list[Check]) -> str:
+    headers = ("source", "destination", "copy", "result", "size", "seconds", "speed", "checked")
+    rows = [
+        (
+            check.source,
+            check.destination,
+            check.key or "-",
+            check.status.upper() if check.status != "ok" else "ok",
+            human_size(check.size) if check.size else "-",
+            f"{check.seconds:.1f}" if check.seconds else "-",
+            rate(check.size, check.seconds) or "-",
+            check.checked,
+        )
+        for check in checks
+    ]
+    return table(headers, rows, right=("size", "seconds", "speed"))
+
+
+def prune(arguments: argparse.Namespace, session: Session) -> int:
+    """Apply retention now, or show what it would do."""
+    job = session.load(arguments.job)
+    now = dt.datetime.now(dt.UTC)
+    sources = _source_ids(job, arguments)
+    decisions: list[dict[str, Any]] = []
+    records: list[Pruned] = []
+
+    def prune_one(config: DestinationConfig, destination: Destination) -> None:
+        found, pruned = prune_destination(
+            job, config, destination, sources, today=job.date(now), now=now, dry_run=arguments.dry_run
+        )
+        decisions.extend(decided(config.id, decision) for decision in found)
+        records.extend(scrubbed(record, session.secrets.scrub) for record in pruned)
+
+    errors = _at_each(job, arguments, session, prune_one)
+    if arguments.json:
+        content = {
+            "host": job.hostname,
+            "dry_run": arguments.dry_run,
+            "copies": decisions,
+            "pruned": [record.model_dump(mode="json") for record in records],
+            "errors": errors,
+        }
+        session.display.data(json.dumps(content, indent=2))
+    else:
+        session.display.out(decisions_table(decisions))
+        _tell_pruned(records, session, dry_run=arguments.dry_run)
+    failed = {record.destination for record in records if record.error or record.refused} | set(errors)
+    _tell_refused(records, session)
+    return exit_code(len(failed), len(_chosen(job, arguments)))
+
+
+def _tell_pruned(records: list[Pruned], session: Session, *, dry_run: bool) -> None:
+    count = sum(len(record.removed) for record in records)
+    session.display.note(f"{count} objects would be removed" if dry_run else f"{count} objects were removed")
+
+
+def _tell_refused(records: list[Pruned], session: Session) -> None:
+    for record in records:
+        where = f"{record.source} at {record.destination}"
+        if record.error:
+            session.display.error(BackupsError(f"{where}: {record.error}"))
+        for key, reason in record.refused.items():
+            session.display.error(BackupsError(f"{where}: {key} could not be removed: {reason}"))
+
+
+def _at_each(
+    job: Job, arguments: argparse.Namespace, session: Session, use: Callable[[DestinationConfig, Destination], None]
+) -> dict[str, str]:
+    """Open each destination and use it. Errors are shown and returned; the other destinations get their turn."""
+    errors: dict[str, str] = {}
+    with session.context(job) as context, session.interrupted():
+        connections = Connections(_chosen(job, arguments), context)
+        try:
+            for config in connections.configs.values():
+                try:
+                    use(config, connections.get(config.id))
+                except StoppedError:
+                    raise
+                except BackupsError as error:
+                    session.display.error(BackupsError(f"{config.id}: {error.message}", hint=error.hint))
+                    errors[config.id] = session.secrets.scrub(error.message)
+        finally:
+            connections.close()
+    return errors
+
+
+def _chosen(job: Job, arguments: argparse.Namespace) -> list[DestinationConfig]:
+    return [job.destination(arguments.destination)] if arguments.destination else list(job.destinations)
+
+
+def _source_ids(job: Job, arguments: argparse.Namespace) -> list[str]:
+    ids = arguments.source or [source.id for source in job.sources]
+    return [job.source(id_).id for id_ in dict.fromkeys(ids)]

@@ -1,0 +1,69 @@
+"""Turns arguments into one command, and its end into an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+
+from backups.cli.arguments import backup_parser, parser
+from backups.cli.session import Session
+from backups.display import Display, Loudness
+from backups.errors import BackupsError, ExitCode, StoppedError
+from backups.privileges import settle_user
+from backups.secrets import Scrubber, Secrets
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command ``backups``. Returns its exit code."""
+    return _run(parser().parse_args(argv))
+
+
+def backup(argv: Sequence[str] | None = None) -> int:
+    """The command ``backup [-v] CONFIG`` of the old tool. Returns its exit code."""
+    return _run(backup_parser().parse_args(argv))
+
+
+def _run(arguments: object) -> int:
+    given = vars(arguments)
+    os.umask(0o077)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a locale that lacks a character is no reason to fail
+    scrub = Scrubber()
+    loudness: Loudness = "verbose" if given.get("verbose") else "quiet" if given.get("quiet") else "normal"
+    display = Display(scrub, loudness)
+    display.log_to(logging.getLogger())
+    try:
+        if given["as_user"]:
+            settle_user()
+        return int(given["command"](arguments, Session(display, Secrets(scrub=scrub))))
+    except StoppedError as error:
+        display.warn("stopped")
+        return int(error.code)
+    except KeyboardInterrupt:
+        display.warn("stopped")
+        return int(ExitCode.INTERRUPTED)
+    except BackupsError as error:
+        display.error(error)
+        return int(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python must not try again when it ends.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        _unexpected(error, display)
+        return int(ExitCode.FAILED)
+
+
+def _unexpected(error: Exception, display: Display) -> None:
+    hint = "" if display.verbose else "-v shows where; please report it"
+    display.error(BackupsError(f"unexpected {type(error).__name__}: {error}", hint=hint))
+    if display.verbose:
+        display.warn(traceback.format_exc())

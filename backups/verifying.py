@@ -1,0 +1,118 @@
+"""Reads copies back whole: is every byte what was stored, and does gpg find its own integrity check right?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Literal
+
+from backups.context import Context
+from backups.decoding import MissingKeyError, StoredCopy, decoding
+from backups.errors import (
+    BackupsError,
+    CommandError,
+    DestinationError,
+    MissingError,
+    StoppedError,
+    VerificationError,
+)
+from backups.finding import Wanted, find, newest
+from backups.job import Job
+from backups.records import Record
+from backups.settings import Encryption
+from backups.storing import Connections
+from backups.watching import Meter, Watch
+
+_BLOCK_BYTES = 1 << 20
+_GPG_FAILED = 2  # a wrong passphrase and a missing key have errors of their own
+
+
+class Check(Record):
+    """What became of one copy's verification."""
+
+    source: str
+    destination: str
+    key: str = ""
+    """Empty when there is no copy to verify."""
+    status: Literal["ok", "damaged", "unreadable", "missing"]
+    """``damaged``: its bytes are wrong. ``unreadable``: they could not be read, or not be decrypted."""
+    checked: str = ""
+    """What was found right, such as ``size, sha256 and gpg``."""
+    size: int = 0
+    """Bytes that were read."""
+    seconds: float = 0.0
+    error: str = ""
+    hint: str = ""
+
+
+def verify(job: Job, wanted: Wanted, context: Context, watch: Watch) -> Iterator[Check]:
+    """Check the wanted copies, by default the newest of each source at each destination, one after the other.
+
+    Copies without a manifest are checked too, by gpg alone. Raises StoppedError and SecretError.
+    """
+    connections = Connections(wanted.destinations(job), context)
+    try:
+        found = find(wanted, connections)
+        for id_ in connections.configs:
+            for source in wanted.sources:
+                if id_ in found.unreachable:
+                    yield _failed(source, id_, "", "unreadable", found.unreachable[id_])
+                    continue
+                own = [c for c in found.copies if (c.destination_id, c.copy.key.source_id) == (id_, source)]
+                chosen = newest(own, wanted)
+                if not chosen:
+                    yield _missing(source, id_, wanted)
+                for stored in chosen:
+                    context.cancel.check()
+                    encryption = context.secrets.resolve(job.encryption_for(job.source(source)))
+                    yield _verify(stored, encryption, context, watch)
+    finally:
+        connections.close()
+
+
+def _verify(stored: StoredCopy, encryption: Encryption, context: Context, watch: Watch) -> Check:
+    key = stored.copy.key
+    meter = Meter(f"{key.source_id} at {stored.destination_id}", stored.copy.size)
+    try:
+        manifest = stored.manifest()
+        with watch.follow(meter), decoding(stored, manifest, encryption, context, meter, whole=True) as decoded:
+            while decoded.output.read(_BLOCK_BYTES):
+                pass
+            by = "gpg"
+            try:
+                decoded.finish()
+            except MissingKeyError:
+                if manifest is None:
+                    raise
+                by = "not gpg: the secret key is not on this machine"
+        checked = f"size, sha256 and {by}" if manifest else f"size and {by}: there is no manifest"
+    except StoppedError:
+        raise
+    except VerificationError as error:
+        return _failed(key.source_id, stored.destination_id, str(key), "damaged", error)
+    except MissingError as error:
+        return _failed(key.source_id, stored.destination_id, str(key), "missing", error)
+    except BackupsError as error:
+        broken = isinstance(error, CommandError) and error.status == _GPG_FAILED
+        return _failed(key.source_id, stored.destination_id, str(key), "damaged" if broken else "unreadable", error)
+    return Check(
+        source=key.source_id,
+        destination=stored.destination_id,
+        key=str(key),
+        status="ok",
+        checked=checked,
+        size=meter.bytes,
+        seconds=time.monotonic() - meter.started,
+    )
+
+
+def _failed(
+    source: str, destination: str, key: str, status: Literal["damaged", "unreadable", "missing"], error: BackupsError
+) -> Check:
+    return Check(source=source, destination=destination, key=key, status=status, error=error.message, hint=error.hint)
+
+
+def _missing(source: str, destination: str, wanted: Wanted) -> Check:
+    when = f" of {wanted.date}" if wanted.date else ""
+    error = DestinationError(f"there is no copy{when}", hint="`backups list` shows what is there")
+    return _failed(source, destination, "", "missing", error)
