@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
+import runpy
 from pathlib import Path
 
 import pytest
 
+from backups import documentation
 from backups.documentation import BASES, EXIT_CODES, configuration_markdown
 from backups.errors import ExitCode
 from backups.examples import SMALLEST
@@ -24,9 +24,10 @@ def test_the_document_is_up_to_date() -> None:
     assert DOCUMENT.read_text(encoding="utf-8") == configuration_markdown(), again
 
 
-def test_the_command_prints_it() -> None:
-    command = [sys.executable, "-m", "backups.documentation"]
-    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == configuration_markdown()
+def test_the_command_prints_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert documentation.__file__
+    runpy.run_path(documentation.__file__, run_name="__main__")
+    assert capsys.readouterr().out == configuration_markdown()
 
 
 def test_the_smallest_job_is_a_whole_one() -> None:
