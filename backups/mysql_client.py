@@ -189,7 +189,14 @@ class Client:
         """Rows of one or more statements. Raises QueryError, CommandError without the program, StoppedError."""
         chosen = [f"--database={database}"] if database else []
         command = Command(self.argv("--batch", "--skip-column-names", *chosen), stdin=subprocess.PIPE)
-        timer = threading.Timer(QUERY_SECONDS, command.kill)
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            command.kill()
+
+        timer = threading.Timer(QUERY_SECONDS, give_up)
+        timer.daemon = True
         forget = self.cancel.on_stop(command.kill)
         timer.start()
         try:
@@ -199,7 +206,7 @@ class Client:
             command.wait()
         except CommandError as error:
             self.cancel.check()
-            if command.killed:
+            if late.is_set():
                 raise QueryError(f"no answer within {QUERY_SECONDS} s", error.status) from None
             raise QueryError(command.stderr_tail or error.message, error.status) from None
         finally:

@@ -51,7 +51,10 @@ class Preflight:
     def _run(self) -> Findings:
         (version, user), *_ = self.client.rows("SELECT VERSION(), CURRENT_USER()")
         if self.encrypted and not self.client.rows("SHOW STATUS LIKE 'Ssl_cipher'")[0][1]:
-            raise SourceError(f"MySQL server {self.server}: the connection is not encrypted", hint="check 'ssl'")
+            raise SourceError(
+                f"MySQL server {self.server}: it does not encrypt connections",
+                hint="switch TLS on at the server, or leave 'ssl' out",
+            )
         account = _Account(self.client, version, user)
         warnings: list[str] = []
         size = SIZE_EXTRA

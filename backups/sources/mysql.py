@@ -134,7 +134,8 @@ class MySQL(Source):
     def _argv(self, program: str, options: Path, directives: Directives) -> list[str]:
         """The dump's command; the options file must come first, and what the job file adds has the last word."""
         argv = [program, f"--defaults-file={options}", "--quick", "--routines", "--triggers", "--hex-blob"]
-        argv += ["--default-character-set=utf8mb4", "--max-allowed-packet=1G", "--comments"]
+        argv += ["--default-character-set=utf8mb4", "--max-allowed-packet=1G"]
+        argv += ["--skip-compact", "--comments"]  # else an options file could take the last line away
         argv += ["--no-tablespaces"]  # nothing but NDB needs them, and they need the privilege PROCESS
         argv += ["--skip-events" if self.noevents else "--events"]
         argv += [] if directives.locks else ["--single-transaction"]
@@ -159,7 +160,7 @@ class MySQLStream(CommandStream):
         """``cleanup`` removes the options file, which the dump reads at its start and when it reconnects."""
         super().__init__(
             command,
-            check=_check_end,
+            check=check_end,
             tail_bytes=TAIL_BYTES,
             size_bound=findings.size_bound,
             warnings=findings.warnings,
@@ -175,7 +176,8 @@ def _dump_program() -> str:
     return find("mysqldump", "mariadb-dump")
 
 
-def _check_end(size: int, tail: bytes) -> list[str]:
+def check_end(size: int, tail: bytes) -> list[str]:
+    """Look at how a dump ended that had status 0. Raises SourceError when it is not whole."""
     if size == 0:
         raise SourceError("mysqldump wrote nothing", hint="run it by hand to see why")
     last = tail.rstrip().rpartition(b"\n")[2]
