@@ -102,7 +102,7 @@ class LocalCloud:
         finally:
             timer.cancel()
         self._process.wait()
-        raise LocalCloudError(f"the embedded cloud did not start: {self.log_tail()}", hint="run scripts/setup again")
+        raise LocalCloudError(f"the embedded cloud did not start: {self.log_tail()}", hint=f"its log is {self._log}")
 
     def __enter__(self) -> Self:
         return self

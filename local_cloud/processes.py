@@ -67,7 +67,8 @@ class _Lifeline:
     """A pipe that every sandbox watches: closing this end, or dying with it open, ends them all."""
 
     def __init__(self) -> None:
-        self.reader, self._writer = os.pipe()
+        self.reader, writer = os.pipe()
+        self._writer: int | None = writer
         self._lock = threading.Lock()
         self._running: list[subprocess.Popen[bytes]] = []
 
@@ -77,8 +78,10 @@ class _Lifeline:
             self._running.append(process)
 
     def cut(self) -> None:
-        os.close(self._writer)
         with self._lock:
+            if self._writer is not None:
+                os.close(self._writer)
+                self._writer = None
             for process in self._running:
                 process.wait()
 
@@ -87,5 +90,5 @@ _LIFELINE = _Lifeline()
 
 
 def end_all() -> None:
-    """Kill every program that still runs and wait until they are gone. None can be started after this."""
+    """Kill every program that still runs and wait until they are gone. One that is started after this ends at once."""
     _LIFELINE.cut()

@@ -71,6 +71,12 @@ def _kill_everything() -> None:
             os.waitpid(-1, 0)
 
 
+def _given_environment() -> dict[bytes, bytes]:
+    # Not os.environ: in a C locale the interpreter adds LC_CTYPE to its own.
+    entries = Path("/proc/self/environ").read_bytes().split(b"\0")
+    return {name: value for name, found, value in (entry.partition(b"=") for entry in entries) if found}
+
+
 def _start(argv: list[str]) -> int:
     sandbox = os.getpid()
     pid = os.fork()
@@ -83,7 +89,7 @@ def _start(argv: list[str]) -> int:
         for number in _HANDLED:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
-        os.execvp(argv[0], argv)
+        os.execvpe(argv[0], argv, _given_environment())
     except OSError as error:
         sys.stderr.write(f"can't start {argv[0]}: {error.strerror}\n")
         sys.stderr.flush()

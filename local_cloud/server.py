@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 import logging
 import os
@@ -21,7 +20,7 @@ from local_cloud import processes
 from local_cloud.settings import ACCOUNT, LOOPBACK, Settings
 
 READY = "local cloud is ready at "
-_SEAMS = ("scheduler", "cloudformation", "lambda_service", "ecs", "asl", "runtask", "executions")
+_SEAMS = ("scheduler", "cloudformation", "lambda_service", "ecs", "runtask", "machine_role", "asl", "executions")
 
 Message = dict[str, Any]
 
@@ -107,7 +106,13 @@ async def _serve(settings: Settings, listener: socket.socket, *, watch_parent: b
     if watch_parent:
         _when_parent_is_gone(lambda: loop.call_soon_threadsafe(stopping.set))
     app = _announcing(importlib.import_module("ministack.app").app, settings)
-    await hypercorn.serve(app, config, shutdown_trigger=stopping.wait)
+
+    async def stop() -> None:
+        await stopping.wait()
+        # First, so that requests which wait for a function or a task have an end.
+        processes.end_all()
+
+    await hypercorn.serve(app, config, shutdown_trigger=stop)
 
 
 def run(settings: Settings, listener: socket.socket, *, watch_parent: bool) -> None:
@@ -115,8 +120,8 @@ def run(settings: Settings, listener: socket.socket, *, watch_parent: bool) -> N
     configure(settings)
     install_seams(settings)
     try:
-        with contextlib.suppress(asyncio.CancelledError):
-            asyncio.run(_serve(settings, listener, watch_parent=watch_parent))
+        # Not asyncio.run, which would wait for MiniStack's threads.
+        asyncio.new_event_loop().run_until_complete(_serve(settings, listener, watch_parent=watch_parent))
     except Exception:
         logging.getLogger("local_cloud").exception("the server failed")
         raise

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from backups.context import Context
+from tests.servers.command_line import CommandLine
 from tests.servers.fake_path import FakePath
+from tests.servers.local_cloud import Sample, sample_cloud
 from tests.servers.mariadb import MariaDB
 from tests.servers.seaweed import Seaweed, seaweed
 
@@ -27,6 +29,14 @@ def fake_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePath:
     return FakePath(tmp_path / "bin", monkeypatch)
 
 
+@pytest.fixture
+def backups(tmp_path: Path) -> CommandLine:
+    """The installed command, with a job of one folder and two directories as destinations."""
+    directory = tmp_path / "command line"
+    directory.mkdir()
+    return CommandLine(directory)
+
+
 @pytest.fixture(scope="session")
 def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
     """A real MariaDB; each test uses databases and accounts of its own."""
@@ -39,3 +49,10 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
     """A real S3 server; each test makes buckets of its own."""
     with seaweed(tmp_path_factory.mktemp("seaweed")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
+    """An embedded cloud with the sample stack; each test uses names of its own."""
+    with sample_cloud(tmp_path_factory.mktemp("cloud")) as running:
+        yield running

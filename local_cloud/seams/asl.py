@@ -7,10 +7,9 @@ errors that no Catch may see, and the context object inside a distributed Map.
 from __future__ import annotations
 
 import json
-from types import ModuleType
 from typing import Any
 
-from local_cloud.seams.patching import replace, require, service
+from local_cloud.seams.patching import Pinned, service
 from local_cloud.settings import Settings
 
 PAYLOAD_LIMIT = 256 * 1024
@@ -24,7 +23,7 @@ Record = dict[str, Any]
 class StatesLanguage:
     """The stricter functions, each in the place of MiniStack's."""
 
-    def __init__(self, sfn: ModuleType) -> None:
+    def __init__(self, sfn: Pinned) -> None:
         self._sfn = sfn
         self._matches, self._select = sfn._error_matches, sfn._apply_result_selector
         self._resolve, self._parameters = sfn._resolve_params_obj, sfn._apply_parameters
@@ -128,17 +127,17 @@ class StatesLanguage:
 def install(settings: Settings) -> None:  # noqa: ARG001
     """Replace the lenient functions."""
     sfn = service("stepfunctions")
-    require(sfn, "_ExecutionError", "_parse_jsonpath_tokens", "_resolve_path_or_ctx")
+    sfn.require("_ExecutionError", "_parse_jsonpath_tokens", "_resolve_path_or_ctx")
     language = StatesLanguage(sfn)
     for name in ("_execute_task", "_execute_map"):
-        wrapped = language.with_paths(getattr(sfn, name, None))
-        replace(sfn, name, "state_def raw_input execution ctx", wrapped)
-    replace(sfn, "_error_matches", "error_equals error", language.error_matches)
-    replace(sfn, "_apply_result_selector", "state_def data", language.result_selector)
-    replace(sfn, "_apply_parameters", "state_def data ctx", language.parameters)
-    replace(sfn, "_resolve_params_obj", "template data ctx", language.resolve_parameters)
-    replace(sfn, "_evaluate_rule", "rule data ctx", language.rule)
-    replace(sfn, "_read_map_items", "reader effective ctx", language.read_items)
+        wrapped = language.with_paths(getattr(sfn, name))
+        sfn.replace(name, "state_def raw_input execution ctx", wrapped)
+    sfn.replace("_error_matches", "error_equals error", language.error_matches)
+    sfn.replace("_apply_result_selector", "state_def data", language.result_selector)
+    sfn.replace("_apply_parameters", "state_def data ctx", language.parameters)
+    sfn.replace("_resolve_params_obj", "template data ctx", language.resolve_parameters)
+    sfn.replace("_evaluate_rule", "rule data ctx", language.rule)
+    sfn.replace("_read_map_items", "reader effective ctx", language.read_items)
     parameters = "state_def raw_input effective iterator execution ctx"
-    replace(sfn, "_run_distributed_map", parameters, language.distributed_map)
-    replace(sfn, "_run_sub_machine", "states start_at input_data execution ctx", language.walk)
+    sfn.replace("_run_distributed_map", parameters, language.distributed_map)
+    sfn.replace("_run_sub_machine", "states start_at input_data execution ctx", language.walk)

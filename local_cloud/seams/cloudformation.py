@@ -6,10 +6,9 @@ A type in neither place fails the deployment, by name: nothing is accepted silen
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
-from local_cloud.seams.patching import replace, require, service
+from local_cloud.seams.patching import Pinned, service
 from local_cloud.settings import ACCOUNT, Settings
 
 Properties = dict[str, Any]
@@ -50,7 +49,7 @@ def _inert(kind: str, attributes: tuple[str, ...], region: str) -> dict[str, Any
 class Handlers:
     """MiniStack's own creators of resources, each completed."""
 
-    def __init__(self, provisioners: ModuleType) -> None:
+    def __init__(self, provisioners: Pinned) -> None:
         self._provisioners = provisioners
         self._handlers: dict[str, dict[str, Any]] = provisioners._RESOURCE_HANDLERS
 
@@ -115,7 +114,7 @@ class Handlers:
 
     def fix_container_definitions(self) -> None:
         self._normalize = self._provisioners._normalize_container_defs
-        replace(self._provisioners, "_normalize_container_defs", "cdefs", self.container_definitions)
+        self._provisioners.replace("_normalize_container_defs", "cdefs", self.container_definitions)
 
     def fix_secrets(self) -> None:
         """Ref of a secret is its ARN on AWS; MiniStack answers the name."""
@@ -132,7 +131,7 @@ class Handlers:
 def install(settings: Settings) -> None:
     """Add the missing types and complete the incomplete ones."""
     provisioners = service("cloudformation.provisioners")
-    require(provisioners, "_RESOURCE_HANDLERS", "_lambda_svc")
+    provisioners.require("_RESOURCE_HANDLERS", "_lambda_svc")
     handlers = Handlers(provisioners)
     handlers.add_inert(settings.region)
     handlers.complete("AWS::Lambda::Function", handlers.function)

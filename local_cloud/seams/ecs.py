@@ -13,12 +13,11 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
 
 from local_cloud.processes import Sandboxed
 from local_cloud.seams import roles
-from local_cloud.seams.patching import replace, replace_entry, require, service
+from local_cloud.seams.patching import Pinned, service
 from local_cloud.seams.roles import TaskRoles
 from local_cloud.settings import LOOPBACK, Program, Settings
 
@@ -115,7 +114,7 @@ class _Self:
 class Containers:
     """docker-py's ``client.containers``."""
 
-    def __init__(self, ecs: ModuleType, roles: TaskRoles, settings: Settings) -> None:
+    def __init__(self, ecs: Pinned, roles: TaskRoles, settings: Settings) -> None:
         self._ecs = ecs
         self._roles = roles
         self._settings = settings
@@ -177,7 +176,7 @@ class Docker:
 class Stopping:
     """StopTask: SIGTERM, after the container's stop timeout SIGKILL; the task is stopped when its containers are."""
 
-    def __init__(self, ecs: ModuleType, containers: Containers) -> None:
+    def __init__(self, ecs: Pinned, containers: Containers) -> None:
         self._ecs = ecs
         self._containers = containers
         self._reasons: dict[str, str] = {}
@@ -219,13 +218,13 @@ class Stopping:
 def install(settings: Settings) -> None:
     """Give MiniStack processes as containers, and StopTask that waits for them."""
     ecs = service("ecs")
-    require(ecs, "_docker", "_get_docker", "_resolve_task", "_resolve_cluster_name", "_resolve_td_key")
-    require(ecs, "_task_defs", "_tasks", "_sanitize", "_start_awslogs_forwarder", "_record_task_ip", "json_response")
+    ecs.require("_docker", "_get_docker", "_resolve_task", "_resolve_cluster_name", "_resolve_td_key")
+    ecs.require("_task_defs", "_tasks", "_sanitize", "_start_awslogs_forwarder", "_record_task_ip", "json_response")
     containers = Containers(ecs, roles.install(settings), settings)
     stopping = Stopping(ecs, containers)
     # MiniStack looks itself up by its host name, to learn under which address its tasks reach it.
     os.environ["HOSTNAME"] = _SELF
-    ecs.__dict__["_docker"] = Docker(containers)
-    replace(ecs, "_stop_task", "data", stopping.stop_task)
-    replace(ecs, "_mark_task_stopped", "task_arn task reason stop_code exit_code", stopping.mark_task_stopped)
-    replace_entry(ecs, "_ACTION_MAP", "StopTask", stopping.stop_task)
+    ecs.replace_value("_docker", Docker(containers))
+    ecs.replace("_stop_task", "data", stopping.stop_task)
+    ecs.replace("_mark_task_stopped", "task_arn task reason stop_code exit_code", stopping.mark_task_stopped)
+    ecs.replace_entry("_ACTION_MAP", "StopTask", stopping.stop_task)

@@ -8,10 +8,9 @@ import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from types import ModuleType
 from typing import Any
 
-from local_cloud.seams.patching import replace, require, service
+from local_cloud.seams.patching import Pinned, service
 from local_cloud.seams.scope import Scope, Stopped, current, enter
 from local_cloud.settings import Settings
 
@@ -33,7 +32,7 @@ _HANDLERS = {
 class Executions:
     """StartExecution, StopExecution, and the time limits of executions and tasks."""
 
-    def __init__(self, sfn: ModuleType) -> None:
+    def __init__(self, sfn: Pinned) -> None:
         self._sfn = sfn
         self._scopes: dict[str, Scope] = {}
         self._start, self._stop = sfn._start_execution, sfn._stop_execution
@@ -83,9 +82,10 @@ class Executions:
         execution = self._sfn._executions.get(exec_arn)
         if execution is None:
             return
-        self._scopes[exec_arn] = scope = Scope()
+        machine = self._sfn._state_machines.get(execution["stateMachineArn"]) or {}
+        self._scopes[exec_arn] = scope = Scope(role=machine.get("roleArn", ""))
         enter(scope)
-        timer = self._time_limit(execution, scope)
+        timer = self._time_limit(execution, machine, scope)
         try:
             with contextlib.suppress(Stopped):
                 self._run(exec_arn)
@@ -95,8 +95,7 @@ class Executions:
             if execution["status"] in ("ABORTED", "TIMED_OUT"):
                 self._abort_children(exec_arn)
 
-    def _time_limit(self, execution: Record, scope: Scope) -> threading.Timer | None:
-        machine = self._sfn._state_machines.get(execution["stateMachineArn"]) or {}
+    def _time_limit(self, execution: Record, machine: Record, scope: Scope) -> threading.Timer | None:
         seconds = json.loads(machine.get("definition", "{}")).get("TimeoutSeconds")
         if seconds is None:
             return None
@@ -185,15 +184,15 @@ class Executions:
 def install(settings: Settings) -> None:  # noqa: ARG001
     """Replace how executions start, end and wait."""
     sfn = service("stepfunctions")
-    require(sfn, "_state_machines", "_executions", "_map_runs", "_task_tokens", "_ExecutionError", "_SFN_WAIT_SCALE")
-    require(sfn, "_invoke_resource", "_add_event", "_emit_execution_status_event", "now_iso", "json_response")
+    sfn.require("_state_machines", "_executions", "_map_runs", "_task_tokens", "_ExecutionError", "_SFN_WAIT_SCALE")
+    sfn.require("_invoke_resource", "_add_event", "_emit_execution_status_event", "now_iso", "json_response")
     executions = Executions(sfn)
     for name, parameters in _HANDLERS.items():
-        replace(sfn, name, parameters, executions.guarded(getattr(sfn, name, None)))
-    replace(sfn, "_start_execution", "data", executions.start)
-    replace(sfn, "_stop_execution", "data", executions.stop)
-    replace(sfn, "_run_execution", "exec_arn", executions.run)
-    replace(sfn, "_fail_execution", "execution error cause", executions.fail)
-    replace(sfn, "_scaled_sleep", "seconds", executions.sleep)
-    replace(sfn, "_invoke_resource_with_timeout", "resource input_data timeout", executions.with_timeout)
-    replace(sfn, "_invoke_with_callback", "resource input_data token state_def", executions.callback)
+        sfn.replace(name, parameters, executions.guarded(getattr(sfn, name)))
+    sfn.replace("_start_execution", "data", executions.start)
+    sfn.replace("_stop_execution", "data", executions.stop)
+    sfn.replace("_run_execution", "exec_arn", executions.run)
+    sfn.replace("_fail_execution", "execution error cause", executions.fail)
+    sfn.replace("_scaled_sleep", "seconds", executions.sleep)
+    sfn.replace("_invoke_resource_with_timeout", "resource input_data timeout", executions.with_timeout)
+    sfn.replace("_invoke_with_callback", "resource input_data token state_def", executions.callback)

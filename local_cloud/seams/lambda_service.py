@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from local_cloud.lambda_runtime import Environment
-from local_cloud.seams.patching import replace, service
+from local_cloud.seams.patching import service
 from local_cloud.settings import Settings
 
 _BOOTSTRAP = Path(__file__).parent.parent / "lambda_bootstrap.py"
@@ -162,4 +162,4 @@ def foreign_extensions(bundle: Path, version: str) -> str | None:
 def install(settings: Settings) -> None:
     """Replace the executor of Python functions."""
     lambda_svc = service("lambda_svc")
-    replace(lambda_svc, "_execute_function_warm", "func event request_id", Functions(settings).execute)
+    lambda_svc.replace("_execute_function_warm", "func event request_id", Functions(settings).execute)

@@ -10,36 +10,56 @@ from typing import Any
 
 
 class SeamError(RuntimeError):
-    """A function that a seam replaces is gone or takes other parameters: the pinned version changed."""
+    """Something that a seam uses or replaces is gone or takes other parameters: the pinned version changed."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}: the pinned version changed")
 
 
-def service(name: str) -> ModuleType:
-    """The module of one emulated service, such as ``ecs`` or ``cloudformation.provisioners``."""
+class Pinned:
+    """A module of MiniStack. Its attributes are the module's own; one that is missing is a SeamError."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return getattr(self._module, name)
+        except AttributeError:
+            raise SeamError(f"{self._module.__name__} has no {name}") from None
+
+    def require(self, *names: str) -> None:
+        """Check at start what a seam reads or calls later."""
+        for name in names:
+            getattr(self, name)
+
+    def replace(self, name: str, parameters: str, new: Callable[..., Any]) -> None:
+        """Put ``new`` in the place of a function that takes exactly ``parameters`` (names, with spaces)."""
+        found = " ".join(inspect.signature(getattr(self, name)).parameters)
+        if found != parameters:
+            raise SeamError(f"{self._module.__name__}.{name} takes ({found}), not ({parameters})")
+        setattr(self._module, name, new)
+
+    def replace_value(self, name: str, new: object) -> None:
+        """Put ``new`` in the place of a variable."""
+        self.require(name)
+        setattr(self._module, name, new)
+
+    def replace_entry(self, table: str, key: str, new: object) -> None:
+        """Put ``new`` in the place of an entry of a table of handlers."""
+        if key not in getattr(self, table):
+            raise SeamError(f"{self._module.__name__}.{table} has no {key}")
+        getattr(self, table)[key] = new
+
+
+def pinned(name: str) -> Pinned:
+    """A module below ``ministack``, such as ``services.ecs``."""
     try:
-        return importlib.import_module(f"ministack.services.{name}")
+        return Pinned(importlib.import_module(f"ministack.{name}"))
     except ImportError as error:
-        raise SeamError(f"MiniStack has no service module {name}: the pinned version changed") from error
+        raise SeamError(f"MiniStack has no module {name}") from error
 
 
-def require(module: ModuleType, *names: str) -> None:
-    """Check that the module still has these names, which a seam reads or calls."""
-    missing = [name for name in names if not hasattr(module, name)]
-    if missing:
-        raise SeamError(f"{module.__name__} has no {', '.join(missing)}: the pinned version changed")
-
-
-def replace(module: ModuleType, name: str, parameters: str, new: Callable[..., Any]) -> None:
-    """Put ``new`` in the place of ``module.name``, which must take exactly ``parameters`` (names, with spaces)."""
-    require(module, name)
-    found = " ".join(inspect.signature(getattr(module, name)).parameters)
-    if found != parameters:
-        raise SeamError(f"{module.__name__}.{name} takes ({found}), not ({parameters}): the pinned version changed")
-    setattr(module, name, new)
-
-
-def replace_entry(module: ModuleType, table: str, key: str, new: object) -> None:
-    """Put ``new`` in the place of ``module.table[key]``, where MiniStack keeps its handlers."""
-    require(module, table)
-    if key not in getattr(module, table):
-        raise SeamError(f"{module.__name__}.{table} has no {key}: the pinned version changed")
-    getattr(module, table)[key] = new
+def service(name: str) -> Pinned:
+    """The module of one emulated service, such as ``ecs`` or ``cloudformation.provisioners``."""
+    return pinned(f"services.{name}")

@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from types import ModuleType
 from typing import Any
 
-from local_cloud.seams.patching import replace, require, service
+from local_cloud.seams.patching import Pinned, service
 from local_cloud.settings import ACCOUNT, Settings
 
 _VARIABLE = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
@@ -25,7 +24,7 @@ Reply = tuple[int, dict[str, str], bytes]
 class TaskRoles:
     """What the credentials address of each container answers."""
 
-    def __init__(self, imds: ModuleType, sts: ModuleType) -> None:
+    def __init__(self, imds: Pinned, sts: Pinned) -> None:
         self._sts = sts
         self._others = imds.handle_request
         self._documents: dict[str, bytes] = {}
@@ -69,7 +68,7 @@ class TaskRoles:
 def install(settings: Settings) -> TaskRoles:  # noqa: ARG001
     """Serve task roles' credentials; the seam of ECS asks for them."""
     imds, sts = service("imds"), service("sts")
-    require(sts, "register_session")
+    sts.require("register_session")
     roles = TaskRoles(imds, sts)
-    replace(imds, "handle_request", "method path headers body query_params", roles.handle_request)
+    imds.replace("handle_request", "method path headers body query_params", roles.handle_request)
     return roles

@@ -7,10 +7,9 @@ has ended.
 from __future__ import annotations
 
 import json
-from types import ModuleType
 from typing import Any
 
-from local_cloud.seams.patching import replace_entry, require, service
+from local_cloud.seams.patching import Pinned, service
 from local_cloud.seams.scope import Stopped, current
 from local_cloud.settings import Settings
 
@@ -30,7 +29,7 @@ def pascal(value: Any) -> Any:
 class RunTask:
     """Starts a task, and with ``.sync`` waits for it: any exit code but 0 is States.TaskFailed."""
 
-    def __init__(self, sfn: ModuleType, ecs: ModuleType) -> None:
+    def __init__(self, sfn: Pinned, ecs: Pinned) -> None:
         self._sfn = sfn
         self._ecs = ecs
 
@@ -98,6 +97,6 @@ class RunTask:
 def install(settings: Settings) -> None:  # noqa: ARG001
     """Replace the integration, after the seam of ECS, whose StopTask it uses."""
     sfn, ecs = service("stepfunctions"), service("ecs")
-    require(sfn, "_pascal_to_camel", "_ExecutionError")
-    require(ecs, "_run_task", "_describe_tasks", "_stop_task", "_task_defs", "_resolve_td_key")
-    replace_entry(sfn, "_SERVICE_DISPATCH", "arn:aws:states:::ecs:runTask", RunTask(sfn, ecs))
+    sfn.require("_pascal_to_camel", "_ExecutionError")
+    ecs.require("_run_task", "_describe_tasks", "_stop_task", "_task_defs", "_resolve_td_key")
+    sfn.replace_entry("_SERVICE_DISPATCH", "arn:aws:states:::ecs:runTask", RunTask(sfn, ecs))

@@ -6,10 +6,10 @@ starts a run when it wants one, by ``LocalCloud.fire_schedule``.
 
 from __future__ import annotations
 
-from local_cloud.seams.patching import replace, service
+from local_cloud.seams.patching import service
 from local_cloud.settings import Settings
 
 
 def install(settings: Settings) -> None:  # noqa: ARG001
     """Keep the clock still."""
-    replace(service("scheduler"), "start_scheduler", "", lambda: None)
+    service("scheduler").replace("start_scheduler", "", lambda: None)

@@ -14,10 +14,14 @@ class Stopped(BaseException):
 
 
 class Scope:
-    """What runs below one execution or one task of it; closing it ends the work inside and below."""
+    """What runs below one execution or one task of it; closing it ends the work inside and below.
 
-    def __init__(self, parent: Scope | None = None) -> None:
+    ``role`` is the ARN of the state machine's role.
+    """
+
+    def __init__(self, parent: Scope | None = None, *, role: str = "") -> None:
         self._parent = parent
+        self.role: str = role or (parent.role if parent else "")
         self._closed = threading.Event()
 
     @property
