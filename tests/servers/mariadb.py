@@ -78,7 +78,7 @@ class MariaDB:
         """Run SQL text, as a dump holds it, or a file of it."""
         content = sql.read_bytes() if isinstance(sql, Path) else sql
         done = subprocess.run(
-            [_program("mariadb"), f"--defaults-file={self._admin}", "--batch", "--skip-column-names", "--raw"]
+            [_program("mariadb"), f"--defaults-file={self.admin_options}", "--batch", "--skip-column-names", "--raw"]
             + ([f"--database={database}"] if database else []),
             input=content,
             capture_output=True,
@@ -90,7 +90,7 @@ class MariaDB:
 
     def dump(self, *arguments: str) -> bytes:
         """What the server's own dump program prints with these arguments, as the administrator."""
-        argv = [_program("mariadb-dump"), f"--defaults-file={self._admin}", *arguments]
+        argv = [_program("mariadb-dump"), f"--defaults-file={self.admin_options}", *arguments]
         return subprocess.run(argv, capture_output=True, check=True).stdout
 
     def stop(self) -> None:
@@ -106,7 +106,8 @@ class MariaDB:
         self._cleanup.close()
 
     @property
-    def _admin(self) -> Path:
+    def admin_options(self) -> Path:
+        """Options file that lets a client in as the administrator."""
         return self.directory / "admin.cnf"
 
     def _start(self) -> None:
@@ -165,11 +166,11 @@ class MariaDB:
     def _welcome(self) -> None:
         """Make the administrator; the root of a fresh installation has no password and may only come by the socket."""
         escaped = ADMIN_PASSWORD.replace("\\", "\\\\").replace('"', '\\"')
-        self._admin.write_text(
+        self.admin_options.write_text(
             f'[client]\nhost={self.host}\nport={self.port}\nprotocol=tcp\nuser={ADMIN}\npassword="{escaped}"\n'
             "default-character-set=utf8mb4\n"
         )
-        self._admin.chmod(0o600)
+        self.admin_options.chmod(0o600)
         quoted = ADMIN_PASSWORD.replace("'", "''")
         subprocess.run(
             [_program("mariadb"), "--no-defaults", f"--socket={self._socket}", "--user=root"],
