@@ -29,6 +29,7 @@ Ssl = Literal["disabled", "required", "verify"]
 _LONGEST_LINE = 4_000  # these programs read lines of an options file into 4,096 bytes
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b"}
 _UNESCAPES = {"n": "\n", "t": "\t", "0": "\0", "\\": "\\"}
+# MariaDB's client takes "ssl" for a wish until 11.4, so the questions before a dump look at the connection as well.
 _SSL = {
     "MariaDB": {"disabled": ["skip-ssl"], "required": ["ssl"], "verify": ["ssl", "ssl-verify-server-cert"]},
     "MySQL": {

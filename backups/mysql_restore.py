@@ -33,10 +33,10 @@ def open_restore(
     ``url`` is ``mysql://USER[:PASSWORD]@HOST[:PORT]/[DATABASE][?ssl=verify&ssl_ca=PATH&socket=PATH]``. What it names
     may be percent-encoded, or be a reference such as ``{{resolve:env:NAME}}``; ``password`` counts when it holds none.
     The password reaches the client in a private options file only. Without DATABASE the text must name its own,
-    as dumps of several databases do. A database that holds tables is refused unless ``overwrite``.
+    as dumps of several databases do. A database that holds anything is refused unless ``overwrite``.
 
     Raises UsageError for the URL, SecretError, SourceError when the server can't be used, RestoreError for a database
-    with tables, and CommandError when the client is missing.
+    that is not empty, and CommandError when the client is missing.
     """
     connection, database = parse_url(url, context, password=password)
     with contextlib.ExitStack() as stack:
@@ -44,12 +44,12 @@ def open_restore(
         client = Client(options, context.cancel)
         try:
             client.value("SELECT 1", database)
-            tables = client.value(_TABLES, database) if database else ""
+            held = client.value(_HELD, database) if database else ""
         except QueryError as error:
             raise error.explained(connection) from None
-        if tables not in ("", "0") and not overwrite:
+        if held not in ("", "0") and not overwrite:
             raise RestoreError(
-                f"database '{database}' of {connection} is not empty: it has {tables} tables",
+                f"database '{database}' of {connection} is not empty: it holds {held} tables, routines and events",
                 hint="restore into a new database, or ask for overwriting",
             )
         chosen = [f"--database={database}"] if database else []
@@ -57,13 +57,17 @@ def open_restore(
         return MySQLRestore(
             command,
             client=client,
-            database=database if tables == "0" else "",
+            database=database if held == "0" else "",
             where=f"{connection}/{database}",
             cleanup=stack.pop_all(),
         )
 
 
-_TABLES = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"
+_HELD = (
+    "SELECT (SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE())"
+    " + (SELECT COUNT(*) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = DATABASE())"
+    " + (SELECT COUNT(*) FROM information_schema.EVENTS WHERE EVENT_SCHEMA = DATABASE())"
+)
 _CHARACTERS = (
     "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA"
     " WHERE SCHEMA_NAME = DATABASE()"

@@ -22,7 +22,7 @@ from backups.sources.base import Source, SourceStream
 from backups.sources.command_stream import CommandStream
 
 _TOTAL = re.compile(r"Total bytes written: (\d+)\b")
-_READ_SECONDS = 60
+_PROBE_SECONDS = 60
 _ENTRY_BYTES = 3_072  # most that tar writes about one file, beside what the file holds
 _FORMAT = (
     "--format=posix",  # whole nanoseconds, long names, any size
@@ -68,9 +68,9 @@ class Folder(Source):
     def extension(self) -> str:
         return "tar"
 
-    def open(self, context: Context) -> SourceStream:  # noqa: ARG002 - tar needs no secret and no file
+    def open(self, context: Context) -> SourceStream:
         path = Path(self.path).absolute()
-        is_folder = self._probe(path) if self.sudo else _look(path)
+        is_folder = self._probe(path, context) if self.sudo else _look(path)
         excludes, warnings = _excludes(path, self.excludes) if is_folder else ([], [])
         argv = [*self._tar(), *_FORMAT, "--totals", *excludes]
         argv += ["--one-file-system"] if self.one_file_system else []
@@ -88,13 +88,14 @@ class Folder(Source):
     def _tar(self) -> list[str]:
         return [*(["sudo", "-n"] if self.sudo else []), "tar", "--create", "--file=-"]
 
-    def _probe(self, path: Path) -> bool:
+    def _probe(self, path: Path, context: Context) -> bool:
         """Ask tar as root, since this user may not even see the path: is it a folder? Raises SourceError."""
         command = Command([*self._tar(), "--no-recursion", f"--directory={path}", "--", "."])
+        forget = context.cancel.on_stop(command.kill)
         try:
-            command.stdout.read()
-            command.wait(_READ_SECONDS)
+            command.wait(_PROBE_SECONDS)  # its 10 KiB fit into the pipe
         except CommandError as error:
+            context.cancel.check()
             said = command.stderr_tail
             if "Not a directory" in said:
                 return False
@@ -103,6 +104,7 @@ class Folder(Source):
                 raise SourceError(f"{shown(path)}: sudo does not run tar: {error}", hint=hint) from None
             raise SourceError(f"{shown(path)} can't be read: {said}", hint="correct 'path'") from None
         finally:
+            forget()
             command.close()
         return True
 

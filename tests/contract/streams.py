@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
+from backups.context import Context
 from backups.sources import SourceStream
 
 
@@ -39,3 +43,13 @@ def children(of: int | None = None) -> dict[int, str]:
             except (FileNotFoundError, ProcessLookupError):
                 continue
     return found
+
+
+@contextlib.contextmanager
+def stopped_by_a_hanging_program(context: Context) -> Iterator[str]:
+    """The text of a script that has this process told to stop, and then hangs."""
+    before = signal.signal(signal.SIGUSR1, lambda *_: context.cancel.set(signal.SIGTERM))
+    try:
+        yield f"kill -USR1 {os.getpid()}; exec sleep 600"
+    finally:
+        signal.signal(signal.SIGUSR1, before)

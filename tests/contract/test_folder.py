@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from backups.context import Context
-from backups.errors import BackupsError, CommandError, SourceError
+from backups.errors import BackupsError, CommandError, SourceError, StoppedError
 from backups.sources.folder import Folder
-from tests.contract.streams import read_rest, read_whole
+from tests.contract.streams import children, read_rest, read_whole, stopped_by_a_hanging_program
 from tests.servers.fake_path import FakePath
 
 NASTY = ["with space", 'it\'s "quoted"', "two\nlines", "-leading", "--exclude=a", "g*l[o]b?", "back\\slash&", "ünï☃"]
@@ -297,6 +297,15 @@ def test_sudo_refusing_is_an_error_before_anything_starts(tree: Path, context: C
     with pytest.raises(SourceError, match="a password is required") as caught:
         Folder(path=str(tree), sudo=True).open(context)
     assert "NOPASSWD" in caught.value.hint
+
+
+def test_stopping_ends_the_question_to_sudo(tree: Path, context: Context, fake_path: FakePath) -> None:
+    before = children()
+    with stopped_by_a_hanging_program(context) as script:
+        fake_path.put("sudo", script)
+        with pytest.raises(StoppedError):
+            Folder(path=str(tree), sudo=True).open(context)
+    assert set(children()) == set(before)
 
 
 def test_sudo_refusing_later_is_no_warning(tree: Path, context: Context, fake_path: FakePath, tmp_path: Path) -> None:

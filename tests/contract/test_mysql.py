@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 from pydantic import SecretStr
 
 from backups.context import Context
 from backups.errors import CommandError, RestoreError, SourceError, StoppedError, UsageError
 from backups.mysql_restore import open_restore
 from backups.sources.mysql import MySQL
-from tests.contract.streams import children, read_rest, read_whole
+from tests.contract.streams import children, read_rest, read_whole, stopped_by_a_hanging_program
 from tests.servers.fake_path import FakePath
 from tests.servers.mariadb import MariaDB, database
 
@@ -373,17 +374,49 @@ def test_a_server_that_goes_away_in_the_middle_is_an_error(context: Context, tmp
                 stream.finish(len(rest) + (1 << 16), rest[-stream.tail_bytes :])
 
 
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def encrypting(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
+    """A server whose certificate is for the name ``localhost``."""
+    directory = tmp_path_factory.mktemp("encrypting")
+    certificate = authority.issue_cert("localhost")
+    key, chain = directory / "key.pem", directory / "chain.pem"
+    certificate.private_key_pem.write_to_path(str(key))
+    for blob in certificate.cert_chain_pems:
+        blob.write_to_path(str(chain), append=True)
+    with MariaDB(directory / "server", options=(f"--ssl-key={key}", f"--ssl-cert={chain}")) as server:
+        server.execute("CREATE DATABASE safe; CREATE TABLE safe.t (a INT)")
+        yield server
+
+
+def test_an_encrypted_connection(encrypting: MariaDB, authority: trustme.CA, context: Context, tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca))
+    for settings in ({"ssl": "required"}, {"ssl_ca": str(ca)}, {"ssl": "verify", "ssl_ca": str(ca)}):
+        data, _ = dump(source(encrypting, "safe", dbhost="localhost", **settings), context)
+        assert b"CREATE TABLE `t`" in data
+
+
+def test_a_certificate_of_somebody_else_is_refused(encrypting: MariaDB, context: Context, tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(ca))
+    with pytest.raises(SourceError, match="encrypted connection failed"):
+        source(encrypting, "safe", dbhost="localhost", ssl_ca=str(ca)).open(context)
+
+
 def test_stopping_ends_the_questions_before_the_dump(
     mariadb: MariaDB, name: str, context: Context, fake_path: FakePath
 ) -> None:
-    fake_path.put("mysql", f"kill -USR1 {os.getpid()}; exec sleep 600")
-    before = signal.signal(signal.SIGUSR1, lambda *_: context.cancel.set(signal.SIGTERM))
-    try:
+    before = children()
+    with stopped_by_a_hanging_program(context) as script:
+        fake_path.put("mysql", script)
         with pytest.raises(StoppedError):
             source(mariadb, name).open(context)
-    finally:
-        signal.signal(signal.SIGUSR1, before)
-    assert "sleep" not in children().values()
+    assert set(children()) == set(before)
     assert list(context.tmpdir.iterdir()) == []
 
 
@@ -393,6 +426,13 @@ class TestRestore:
         with pytest.raises(RestoreError, match="is not empty"):
             restore(mariadb, name, b"DROP TABLE people;", context)
         assert described(mariadb, name) == before
+
+    def test_a_database_with_nothing_but_a_routine_is_not_empty(self, mariadb: MariaDB, context: Context) -> None:
+        with database(mariadb, f"routine_{uuid.uuid4().hex[:8]}") as other:
+            mariadb.execute("CREATE PROCEDURE p() SELECT 1", other)
+            with pytest.raises(RestoreError, match="is not empty"):
+                restore(mariadb, other, b"no SQL", context)
+            assert "PROCEDURE" in mariadb.execute("SHOW CREATE PROCEDURE p", other)
 
     def test_overwriting_replaces(self, mariadb: MariaDB, name: str, context: Context) -> None:
         before = described(mariadb, name)
