@@ -52,7 +52,7 @@ class _Removal:
     refused: dict[str, tuple[CopyKey, str]] = field(default_factory=dict)
     """Each with the reason."""
     unknown: dict[str, CopyKey] = field(default_factory=dict)
-    """Not reached, or broken off, because of ``error``."""
+    """Perhaps gone and perhaps not, because of ``error``."""
     error: str = ""
 
 
@@ -80,8 +80,7 @@ def _remove(destination: Destination, outdated: Sequence[Copy], junk: Sequence[C
 
 
 def _remove_keys(destination: Destination, keys: dict[str, CopyKey], removal: _Removal) -> None:
-    if not keys or removal.error:
-        removal.unknown |= keys
+    if not keys:
         return
     try:
         refused = destination.remove(list(keys))

@@ -14,6 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from backups.context import Context
+from backups.errors import NotificationError
 from backups.job import Job, JobSettings
 from backups.notifications import NOTIFICATIONS, Notification
 from backups.notifications.flagfile import FlagFile
@@ -199,6 +200,9 @@ def test_a_wrong_password_is_told_once_and_never_shown(
     assert answer.status == "failed"
     assert "refused the user name or password: 535 5.7.8 no such user with ****" in answer.error
     assert set(mail_server.logins) == {wrong}
+    with pytest.raises(NotificationError) as caught:
+        smtp(mail_server, credentials={"username": USER, "password": wrong}).send(SUCCESS, context)
+    assert wrong not in str(caught.value)
     logged = [record.getMessage() for record in caplog.records if record.name != "mail.log"]  # the server's own
     assert wrong not in answer.error + str(logged)
     assert mail_server.mails == []
@@ -294,6 +298,7 @@ def test_ten_thousand_sources_make_one_mail_of_bounded_size(mail_server: SmtpSer
 def test_without_an_address_nothing_is_mailed(mail_server: SmtpServer, context: Context) -> None:
     assert told(smtp(mail_server, success_to=None), SUCCESS, context).status == "not wanted"
     assert told(smtp(mail_server, failure_to=""), FAILURE, context).status == "not wanted"
+    assert told(smtp(mail_server, notify_on_success="0"), SUCCESS, context).status == "not wanted"
     assert told(smtp(mail_server, success_to=None), FAILURE, context).status == "sent"
     assert len(mail_server.mails) == 1
 
@@ -412,6 +417,13 @@ def test_the_address_of_the_hook_is_in_no_error_and_no_log(
     assert not [token for token in TOKENS if token in answer.error + caplog.text]
 
 
+def test_an_answer_that_repeats_the_address_shows_it_to_no_caller(slack: SlackServer, context: Context) -> None:
+    slack.answers += [Answer(404, f"no hook at {PATH}")]
+    with pytest.raises(NotificationError) as caught:
+        hook(slack).send(SUCCESS, context)
+    assert str(caught.value).startswith("Slack answered 404: no hook at ****")
+
+
 def test_planted_secrets_are_in_no_message(slack: SlackServer, mail_server: SmtpServer, context: Context) -> None:
     secrets = ["hunter2-planted", "line one of a key\nline two of a key", PASSWORD]
     for secret in secrets:
@@ -499,12 +511,12 @@ def test_a_write_that_breaks_off_leaves_the_flag_file_as_it_was(tmp_path: Path, 
     path = tmp_path / "flags" / "gitdata.ok"
     path.parent.mkdir()
     path.write_text("old")
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))  # the second byte is refused
     try:
         answer = told(flag(path), SUCCESS, context)
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert answer.status == "failed"
     assert "File too large" in answer.error
     assert path.read_text() == "old"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,8 @@ class Faulty(Destination):
         self.inner = inner
         self.refuses: dict[str, str] = {}
         self.break_listing = False
+        self.forget_prefix = False
+        self.locks: dict[str, dt.datetime] = {}
         self.break_removal_after: int | None = None
         self.removals: list[list[str]] = []
 
@@ -72,10 +75,10 @@ class Faulty(Destination):
         return self.inner.create(key, size_bound=size_bound)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        for number, stored in enumerate(self.inner.list(prefix)):
+        for number, stored in enumerate(self.inner.list("" if self.forget_prefix else prefix)):
             if self.break_listing and number == 1:
                 raise DestinationError("disk: the connection was cut", hint="is it mounted?")
-            yield stored
+            yield replace(stored, locked_until=self.locks.get(stored.key))
 
     def read(self, key: str) -> Iterator[bytes]:
         return self.inner.read(key)
@@ -249,6 +252,25 @@ def test_a_new_manifest_without_a_copy_stays_since_its_copy_may_have_come_during
     _, (record,) = store.prune()
     assert fresh in store.files()
     assert record.removed == ()
+
+
+def test_a_destination_that_lists_too_much_loses_nothing_of_another_host(store: Store, faulty: Faulty) -> None:
+    other = store.copy(90, host="web2")
+    store.copy(3)
+    faulty.forget_prefix = True
+    decisions, _ = store.prune()
+    assert len(decisions) == 1
+    assert {other, other + MANIFEST_SUFFIX} <= store.files()
+
+
+def test_locked_objects_count_as_kept_and_are_not_asked_for(store: Store, faulty: Faulty) -> None:
+    store.copy(0)
+    locked, manifest_locked = store.copy(40), store.copy(41)
+    junk = store.put(f"web1/2026-01-01/db.tar.gpg{MANIFEST_SUFFIX}", NOW - dt.timedelta(days=90))
+    faulty.locks = dict.fromkeys((locked, manifest_locked + MANIFEST_SUFFIX, junk), NOW + dt.timedelta(days=1))
+    _, (record,) = store.prune()
+    assert record == Pruned(source="db", destination="disk", kept=3)
+    assert faulty.removals == []
 
 
 def test_a_refusal_is_told_and_keeps_the_manifest_and_the_others_go(store: Store, faulty: Faulty) -> None:

@@ -93,6 +93,12 @@ def test_each_rule_keeps_the_newest_of_its_periods(rules: KeepRules, stay: list[
     assert ages(DAILY, Policy(rules=rules)) == stay
 
 
+def test_the_same_week_or_month_of_two_years_is_not_the_same_period() -> None:
+    yearly = [copy(dt.date(year, 11, 20)) for year in (2026, 2025, 2024)]
+    assert len(ages(yearly, Policy(rules=KeepRules(keep_weekly=2)))) == 2
+    assert len(ages(yearly, Policy(rules=KeepRules(keep_monthly=2)))) == 2
+
+
 def test_the_minimum_stays_whatever_the_rules_say() -> None:
     old = [copy(age) for age in (100, 200, 300)]
     assert ages(old, Policy(days=7)) == [100]
