@@ -38,6 +38,11 @@ _SSL = {
         "verify": ["ssl-mode=VERIFY_IDENTITY"],
     },
 }
+# A user's own options file may ask for other forms of output, or to go on after errors.
+_PLAIN_ANSWERS = (
+    *("--batch", "--skip-column-names"),
+    *("--skip-force", "--skip-table", "--skip-vertical", "--skip-html", "--skip-xml"),
+)
 _MEANINGS = {
     1040: ("it has too many connections", "raise max_connections, or run the job at a quieter time"),
     1044: ("the user may not use this database", "GRANT the user its privileges on it, or correct the name"),
@@ -189,7 +194,7 @@ class Client:
     def rows(self, sql: str, database: str = "") -> list[list[str]]:
         """Rows of one or more statements. Raises QueryError, CommandError without the program, StoppedError."""
         chosen = [f"--database={database}"] if database else []
-        command = Command(self.argv("--batch", "--skip-column-names", *chosen), stdin=subprocess.PIPE)
+        command = Command(self.argv(*_PLAIN_ANSWERS, *chosen), stdin=subprocess.PIPE)
         late = threading.Event()
 
         def give_up() -> None:

@@ -197,7 +197,7 @@ def test_a_users_own_options_file_is_used_and_left_alone(
     password = mariadb.password.replace('"', '\\"')
     own.write_text(
         f'[client]\nhost={mariadb.host}\nport={mariadb.port}\nuser={mariadb.user}\npassword="{password}"\n'
-        "[mysqldump]\nskip-comments\ncompact\n"
+        "[mysqldump]\nskip-comments\ncompact\n[mysql]\nforce\nvertical\ntable\nxml\n"
     )
     own.chmod(0o400)
     before = (own.read_bytes(), own.stat())
