@@ -27,18 +27,19 @@ tracer = Tracer(service="backups")
 metrics = Metrics(namespace="Backups", service="backups")
 
 
-def _share_handlers() -> None:
-    """What the library logs goes the same way as what the functions log: as JSON, and scrubbed."""
-    library = logging.getLogger("backups")
-    library.propagate = False
-    library.setLevel(logging.INFO)
-    for handler in logger.handlers:
-        handler.addFilter(ScrubbingFilter(scrub))
-        if handler not in library.handlers:
-            library.addHandler(handler)
+class _KeepTraceback(ScrubbingFilter):
+    """Puts the scrubbed traceback into the message: the JSON formatter shows no other than the one with secrets."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kept = super().filter(record)
+        if record.exc_text:
+            record.msg, record.exc_text = f"{record.msg}\n{record.exc_text}", None
+        return kept
 
 
-_share_handlers()
+# The service's name is the library's too, so what its loggers say takes the same way: as JSON, and scrubbed.
+for _handler in logger.handlers:
+    _handler.addFilter(_KeepTraceback(scrub))
 
 
 class FunctionError(Exception):
@@ -51,15 +52,16 @@ def private_context() -> Context:
 
 
 def count_outcome(job: str, outcome: Outcome) -> None:
-    """The metrics that the alarm of a job watches: each run counts, and each that did not store everything."""
+    """Send what the alarm of a job watches: each run counts, and each that did not store everything."""
     metrics.add_dimension(name="job", value=job)
     metrics.add_metric(name="Runs", unit=MetricUnit.Count, value=1)
     bad = outcome not in (Outcome.STORED, Outcome.SKIPPED)
     metrics.add_metric(name="RunsNotStored", unit=MetricUnit.Count, value=int(bad))
+    metrics.flush_metrics()
 
 
 def observed(handler: Handler) -> Callable[[dict[str, Any], LambdaContext], dict[str, Any]]:
-    """Log, trace and measure a handler; let no secret out of it, neither in its log nor in its error."""
+    """Log and trace a handler; let no secret out of it, neither in its log nor in its error."""
 
     @functools.wraps(handler)
     def scrubbed(event: dict[str, Any], _: LambdaContext) -> dict[str, Any]:
@@ -71,5 +73,4 @@ def observed(handler: Handler) -> Callable[[dict[str, Any], LambdaContext], dict
 
     # What goes in and out holds names only, but a trace needs none of it.
     traced = tracer.capture_lambda_handler(scrubbed, capture_response=False)
-    measured = metrics.log_metrics(traced)
-    return logger.inject_lambda_context(measured, clear_state=True)
+    return logger.inject_lambda_context(traced, clear_state=True)

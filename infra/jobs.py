@@ -74,8 +74,10 @@ def _plugins(job: Job) -> Iterator[str]:
     for index, destination in enumerate(job.destinations):
         if destination.type == "local":
             yield f"destinations[{index}]: type 'local' would store on the worker's own disk, which goes when it ends"
-        elif REFERENCE.search(getattr(destination, "bucket", "")):
-            yield f"destinations[{index}].bucket: must be a plain name, since the worker's rights are derived from it"
+        for field in ("bucket", "prefix", "kms_key_id"):
+            text = getattr(destination, field, "")
+            if REFERENCE.search(text) or set(text) & set("*?$"):
+                yield f"destinations[{index}].{field}: must be a plain name, since rights are derived from it"
     for index, channel in enumerate(job.notifications):
         if channel.type == "flagfile":
             yield f"notifications[{index}]: type 'flagfile' would write to the disk of a Lambda, which nobody sees"

@@ -151,6 +151,11 @@ class Settings(BaseModel):
         return self.bundle_platform or f"{machine}-manylinux_2_28"
 
     @property
+    def partition(self) -> str:
+        """Part of AWS that the region belongs to."""
+        return {"cn": "aws-cn", "us-gov": "aws-us-gov"}.get(self.region.rpartition("-")[0].rpartition("-")[0], "aws")
+
+    @property
     def zones(self) -> tuple[str, ...]:
         """Availability zones; of a named region the first two unless they are given."""
         if self.availability_zones or not self.region:

@@ -32,12 +32,18 @@ class Foundation(Construct):
         )
         acknowledge(self.dead_letters, {"AwsSolutions-SQS3": "This queue is where others put what they can't deliver."})
         self.alarms = sns.Topic(self, "Alarms", master_key=self.key, enforce_ssl=True)
+        # A topic with a policy of its own lets nobody publish who is not named in it.
+        self.alarms.add_to_resource_policy(
+            self._by_cloudwatch(("sns:Publish",), self.alarms.topic_arn, "PublishAlarms")
+        )
         if alarm_mail:
             self.alarms.add_subscription(subscriptions.EmailSubscription(alarm_mail))
 
     def allow_key(self) -> iam.PolicyStatement:
         """What whoever reads or writes records needs of the key."""
-        return allow(("kms:Decrypt", "kms:GenerateDataKey"), [self.key.key_arn])
+        services = [f"{name}.{Stack.of(self).region}.amazonaws.com" for name in ("s3", "sqs")]
+        only_by_them = {"StringEquals": {"kms:ViaService": services}}
+        return allow(("kms:Decrypt", "kms:GenerateDataKey"), [self.key.key_arn], only_by_them)
 
     def _key(self) -> kms.Key:
         stack = Stack.of(self)
@@ -59,16 +65,17 @@ class Foundation(Construct):
                 },
             )
         )
-        key.add_to_resource_policy(
-            iam.PolicyStatement(
-                sid="Alarms",
-                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
-                actions=["kms:Decrypt", "kms:GenerateDataKey*"],
-                resources=["*"],
-                conditions={"StringEquals": {"aws:SourceAccount": stack.account}},
-            )
-        )
+        key.add_to_resource_policy(self._by_cloudwatch(("kms:Decrypt", "kms:GenerateDataKey*"), "*", "Alarms"))
         return key
+
+    def _by_cloudwatch(self, actions: tuple[str, ...], resource: str, sid: str) -> iam.PolicyStatement:
+        return iam.PolicyStatement(
+            sid=sid,
+            principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+            actions=list(actions),
+            resources=[resource],
+            conditions={"StringEquals": {"aws:SourceAccount": Stack.of(self).account}},
+        )
 
     def _state_bucket(self, run_days: int) -> s3.Bucket:
         bucket = s3.Bucket(

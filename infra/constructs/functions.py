@@ -81,7 +81,6 @@ class Functions(Construct):
             memory_size=_MEMORY.get(name, 512),
             timeout=Duration.minutes(_MINUTES[name]),
             environment=self._environment,
-            environment_encryption=self._foundation.key,
             log_group=logs,
             role=role,
             tracing=lambda_.Tracing.ACTIVE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from aws_cdk import Aws, Fn, Stack
+from aws_cdk import Fn, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
@@ -20,6 +20,11 @@ from infra.grants import allow
 from infra.settings import Settings
 
 DEFINITION = Path(__file__).resolve().parent.parent / "state_machine.asl.json"
+
+
+def definition(partition: str) -> str:
+    """The state machine in Amazon States Language, with the names of the partition's services."""
+    return DEFINITION.read_text(encoding="utf-8").replace('"arn:aws:', f'"arn:{partition}:')
 
 
 class Run(Construct):
@@ -43,9 +48,8 @@ class Run(Construct):
             self,
             "StateMachine",
             state_machine_name=name,
-            definition_body=sfn.DefinitionBody.from_string(DEFINITION.read_text(encoding="utf-8")),
+            definition_body=sfn.DefinitionBody.from_string(definition(settings.partition)),
             definition_substitutions={
-                "Partition": Aws.PARTITION,
                 **{function.capitalize(): functions[function].function_arn for function in functions.by_name},
                 "Cluster": workers.cluster.attr_arn,
                 "Subnets": Fn.join(",", network.subnet_ids),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aws_cdk import Duration, Stack, TimeZone
+from aws_cdk import Duration, RemovalPolicy, Stack, TimeZone
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_scheduler_targets as targets
@@ -28,6 +28,7 @@ class Schedules(Construct):
         self._foundation = foundation
         self._orchestrator = functions["orchestrator"]
         self._group = scheduler.ScheduleGroup(self, "Group", schedule_group_name=Stack.of(self).stack_name)
+        self._group.apply_removal_policy(RemovalPolicy.DESTROY)
         self._role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("scheduler.amazonaws.com"))
         self._role.add_to_policy(foundation.allow_key())
         versions = allow(("lambda:InvokeFunction",), [f"{self._orchestrator.function_arn}:*"])

@@ -80,7 +80,7 @@ class BackupsStack(Stack):
             for index, warning in enumerate(warnings(deployed.job)):
                 Annotations.of(job).add_warning_v2(f"backups:{deployed.name}:{index}", f"{deployed.path}: {warning}")
         self._alarms(foundation, functions, run, made)
-        self._outputs(foundation, functions, workers, run, parameters)
+        self._outputs(foundation, network, functions, workers, run)
 
     def _alarms(self, foundation: Foundation, functions: Functions, run: Run, jobs: Sequence[BackupJob]) -> None:
         alarms = Alarms(self, "Alarms", topic=foundation.alarms)
@@ -91,7 +91,12 @@ class BackupsStack(Stack):
         alarms.tell(job.alarm for job in jobs)
 
     def _outputs(
-        self, foundation: Foundation, functions: Functions, workers: Workers, run: Run, parameters: str
+        self,
+        foundation: Foundation,
+        network: Network,
+        functions: Functions,
+        workers: Workers,
+        run: Run,
     ) -> None:
         """What the command line, operators and tests need to find the parts."""
         outputs = {
@@ -99,10 +104,10 @@ class BackupsStack(Stack):
             "OrchestratorName": functions["orchestrator"].function_name,
             "StateBucket": foundation.state.bucket_name,
             "Cluster": workers.cluster.ref,
+            "WorkerSecurityGroup": network.security_group.security_group_id,
             "WorkerLog": workers.log.log_group_name,
             "DeadLetterQueue": foundation.dead_letters.queue_url,
             "AlarmTopic": foundation.alarms.topic_arn,
-            "JobParameters": parameters,
         }
         for key, value in outputs.items():
             CfnOutput(self, key, value=value)
