@@ -27,6 +27,9 @@ PIPE_BYTES = 1 << 20
 STDERR_LINES = 25
 """How many of a child's last error lines go into an error."""
 
+DRAIN_SECONDS = 5.0
+"""How long the last of stderr may take to come after the child has ended."""
+
 _STDERR_KEPT = 16 << 10
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
 _INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD", "FAKETIME")
@@ -129,7 +132,7 @@ class Command:
         if status is None:
             self.kill()
             raise CommandError(f"{self.name} did not end within {timeout:.0f} s")
-        self._drain.join(timeout=5)  # a grandchild may keep stderr open for ever
+        self._drain.join(DRAIN_SECONDS)  # a grandchild may keep stderr open for ever
         if status == 0:
             return []
         if status in self._warnings:
@@ -156,7 +159,7 @@ class Command:
         with self._lock:
             self._closed = True
             self.process.poll()
-        self._drain.join(timeout=5)
+        self._drain.join(DRAIN_SECONDS)
 
     def _ended(self, timeout: float | None) -> int | None:
         """Wait for the exit status (negative for a signal) without reaping; None when it takes too long."""

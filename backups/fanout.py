@@ -15,16 +15,24 @@ from backups.progress import Progress
 WINDOW_BYTES = 8 << 20
 """How far one destination may be behind. Blocks are shared, so the windows together hold no more than this each."""
 
-STALL_SECONDS = 600.0
-"""A destination that takes nothing for so long is dropped; the others go on."""
-
-COMMIT_SECONDS = 6 * 3600.0
-"""How long a commit may take; only a hang needs it, each request has limits of its own."""
-
-ABORT_SECONDS = 30.0
-"""How long a lane that failed or was aborted may take to clear up before nobody waits for it any more."""
-
 _TICK = 1.0
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How many seconds a destination has; only what hangs needs these, each request has limits of its own."""
+
+    stall: float = 600.0
+    """A destination that takes nothing for so long is dropped; the others go on."""
+
+    commit: float = 6 * 3600.0
+    """How long a commit may take."""
+
+    abort: float = 30.0
+    """How long a lane that failed or was aborted may take to clear up before nobody waits for it any more."""
+
+
+PATIENCE = Patience()
 
 
 @dataclass(frozen=True)
@@ -45,15 +53,14 @@ class Lane:
         destination: str,
         begin: Callable[[], Upload],
         progress: Progress,
-        *,
-        stall_seconds: float = STALL_SECONDS,
+        patience: Patience,
     ) -> None:
         """``begin`` opens the upload; it is called in the lane's thread, so that slow openings don't add up."""
         self.destination = destination
         self.error: BackupsError | None = None
         self._begin = begin
         self._progress = progress
-        self._stall_seconds = stall_seconds
+        self._patience = patience
         self._blocks: collections.deque[bytes] = collections.deque()
         self._waiting = 0  # bytes in the window
         self._verdict: tuple[int, str] | None = None  # size and sha256, once the stream is known to be whole
@@ -76,7 +83,7 @@ class Lane:
         """Hand over a block, waiting for room. A lane that broke or stalls is dropped, never raised from."""
         with self._change:
             while self.alive and self._waiting and self._waiting + len(block) > WINDOW_BYTES:
-                self._change.wait(min(_TICK, self._stall_seconds))
+                self._change.wait(min(_TICK, self._patience.stall))
                 self._drop_if_stalled()
             if self.alive:
                 if not self._waiting:
@@ -98,18 +105,19 @@ class Lane:
             self._aborted = True
             self._give_up()
 
-    def join(self, timeout: float = COMMIT_SECONDS) -> LaneEnd:
+    def join(self) -> LaneEnd:
         """Wait for the end of the commit or of the clearing up; one that hangs or stalls counts as failed."""
-        deadline = time.monotonic() + timeout
+        limit = self._patience.commit
+        deadline = time.monotonic() + limit
         with self._change:
             while not self._over and (now := time.monotonic()) < deadline:
                 if self._given_up is not None:
-                    deadline = min(deadline, self._given_up + ABORT_SECONDS)
+                    deadline = min(deadline, self._given_up + self._patience.abort)
                 elif not self._committing:
                     self._drop_if_stalled()
-                self._change.wait(min(_TICK, self._stall_seconds, max(0.0, deadline - now)))
+                self._change.wait(min(_TICK, self._patience.stall, max(0.0, deadline - now)))
             if not self._over and self._given_up is None:
-                self._fail(DestinationError(f"did not finish within {timeout:.0f} s and was dropped"))
+                self._fail(DestinationError(f"did not finish within {limit:g} s and was dropped"))
             if self.error is None and not self._verified:
                 self._fail(DestinationError("was aborted before its commit"))
             return LaneEnd(
@@ -177,8 +185,8 @@ class Lane:
             self._change.notify_all()
 
     def _drop_if_stalled(self) -> None:
-        if self.alive and time.monotonic() - self._moved > self._stall_seconds:
-            self._fail(DestinationError(f"took no data for {self._stall_seconds:.0f} s and was dropped"))
+        if self.alive and time.monotonic() - self._moved > self._patience.stall:
+            self._fail(DestinationError(f"took no data for {self._patience.stall:g} s and was dropped"))
 
     def _fail(self, error: BackupsError) -> None:
         with self._change:

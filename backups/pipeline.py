@@ -23,7 +23,7 @@ from backups.compression import compress_argv
 from backups.context import Context
 from backups.encryption import encrypting
 from backups.errors import CommandError, DestinationError, SourceError, StoppedError
-from backups.fanout import STALL_SECONDS, Lane
+from backups.fanout import Lane, Patience
 from backups.job import Encryption
 from backups.naming import Compression
 from backups.progress import Progress
@@ -48,12 +48,12 @@ class Streamed:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a source is turned into a copy. ``encryption`` has its references resolved; times are seconds."""
+    """How a source is turned into a copy. ``encryption`` has its references resolved; ``time_limit`` is seconds."""
 
     compression: Compression
     encryption: Encryption
     time_limit: float
-    stall_seconds: float = STALL_SECONDS
+    patience: Patience
 
 
 class NoDestinationLeftError(DestinationError):

@@ -6,12 +6,14 @@ import datetime as dt
 import logging
 import platform
 import traceback
+from dataclasses import dataclass
 
 from backups.commands import version_of
 from backups.compression import version_argv
 from backups.context import Context
 from backups.encryption import gpg_version
 from backups.errors import BackupsError
+from backups.fanout import PATIENCE, Patience
 from backups.job import Encryption, Job
 from backups.naming import Compression
 from backups.pipeline import Recipe, Streamed
@@ -23,8 +25,15 @@ from backups.storing import Connections, Storing
 log = logging.getLogger("backups.running")
 
 
-def run_source(job: Job, item: PlanItem, context: Context, progress: Progress | None = None) -> Result:
-    """Store one source at all its destinations.
+def run_source(
+    job: Job,
+    item: PlanItem,
+    context: Context,
+    progress: Progress | None = None,
+    *,
+    patience: Patience = PATIENCE,
+) -> Result:
+    """Store one source at all its destinations. Raises UsageError when ``item`` is not of this job.
 
     Never raises for what can go wrong in the field: the result then says ``failed`` and why, with every known
     secret masked. When ``context.cancel`` was set the result says that it was stopped; the caller looks at
@@ -46,7 +55,7 @@ def run_source(job: Job, item: PlanItem, context: Context, progress: Progress | 
         finished=started,
     )
     try:
-        result = _store(job, source, item, blank, context, progress)
+        result = _store(_Work(job, source, item, context, progress, patience), blank)
     except BackupsError as error:
         result = blank.model_copy(update={"error": error.message, "hint": error.hint})
     except Exception as error:
@@ -76,14 +85,29 @@ def scrubbed(result: Result, context: Context) -> Result:
     )
 
 
-def _store(job: Job, source: Source, item: PlanItem, blank: Result, context: Context, progress: Progress) -> Result:
-    recipe = Recipe(
-        compression=job.compression_for(source),
-        encryption=context.secrets.resolve(job.encryption_for(source)),
-        time_limit=job.time_limit_for(source),
-    )
-    resolved = context.secrets.resolve(source)
-    connections = Connections([job.destination(id_) for id_ in item.destinations], context)
+@dataclass(frozen=True)
+class _Work:
+    job: Job
+    source: Source
+    item: PlanItem
+    context: Context
+    progress: Progress
+    patience: Patience
+
+    def recipe(self) -> Recipe:
+        return Recipe(
+            compression=self.job.compression_for(self.source),
+            encryption=self.context.secrets.resolve(self.job.encryption_for(self.source)),
+            time_limit=self.job.time_limit_for(self.source),
+            patience=self.patience,
+        )
+
+
+def _store(work: _Work, blank: Result) -> Result:
+    item, context, progress = work.item, work.context, work.progress
+    recipe = work.recipe()
+    resolved = context.secrets.resolve(work.source)
+    connections = Connections([work.job.destination(id_) for id_ in item.destinations], context)
     try:
         context.cancel.check()
         progress.enter("opening")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from backups.context import Context
 from backups.destinations.base import Destination, DestinationConfig
-from backups.errors import BackupsError, VerificationError
+from backups.errors import BackupsError, DestinationError, VerificationError
 from backups.fanout import Lane
 from backups.naming import MANIFEST_SUFFIX
 from backups.pipeline import NoDestinationLeftError, Recipe, Streamed, stream
@@ -28,18 +28,29 @@ class Connections:
         self.configs = {config.id: config for config in configs}
         self._context = context
         self._open: dict[str, Destination] = {}
-        self._locks = {id_: threading.Lock() for id_ in self.configs}
+        self._opening = {id_: threading.Lock() for id_ in self.configs}
+        self._lock = threading.Lock()
+        self._closed = False
 
     def get(self, id_: str) -> Destination:
         """The open destination. Raises DestinationError or SecretError; may be tried again."""
-        with self._locks[id_]:
+        with self._opening[id_]:
             if id_ not in self._open:
-                self._open[id_] = self._context.secrets.resolve(self.configs[id_]).connect(self._context)
+                destination = self._context.secrets.resolve(self.configs[id_]).connect(self._context)
+                with self._lock:
+                    late = self._closed
+                    if not late:
+                        self._open[id_] = destination
+                if late:  # a lane that hung was dropped long ago
+                    destination.close()
+                    raise DestinationError("answered only after the end of the run")
             return self._open[id_]
 
     def close(self) -> None:
-        """Close those that were opened."""
-        for id_, destination in list(self._open.items()):  # a lane that hung may still open one
+        """Close those that were opened, and those that open later."""
+        with self._lock:
+            self._closed = True
+        for id_, destination in self._open.items():
             try:
                 destination.close()
             except Exception as error:
@@ -120,7 +131,7 @@ class Storing:
             destination,
             lambda: self._connections.get(destination).create(key, size_bound=bound),
             progress,
-            stall_seconds=self._recipe.stall_seconds,
+            self._recipe.patience,
         )
 
     def _relay(self, origin: str, lane: Lane, streamed: Streamed) -> None:
