@@ -19,6 +19,7 @@ def main() -> int:
     parser.add_argument("--state-dir", type=Path, required=True, help="logs, unpacked code, temporary files")
     parser.add_argument("--lambda-python", type=Path, required=True, help="the interpreter that has awslambdaric")
     parser.add_argument("--no-iam", action="store_true", help="allow every request")
+    parser.add_argument("--wait-scale", type=float, default=1.0, help="shortens Wait states and pauses of retries")
     parser.add_argument("--watch-parent", action="store_true", help="end when standard input reaches its end")
     arguments = parser.parse_args()
     try:
@@ -35,6 +36,7 @@ def main() -> int:
         # Not resolved: a venv's interpreter is a link, and knows its packages by its own place.
         lambda_python=arguments.lambda_python.absolute(),
         enforce_iam=not arguments.no_iam,
+        wait_scale=arguments.wait_scale,
     )
     server.run(settings, listener, watch_parent=arguments.watch_parent)
     return 0

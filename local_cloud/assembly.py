@@ -88,15 +88,13 @@ class Deployer:
             **self._template_argument(stack, template),
         }
         names = {one["StackName"] for one in cloudformation.describe_stacks()["Stacks"]}
-        if stack not in names:
-            cloudformation.create_stack(**arguments)
-            return True
+        action = cloudformation.update_stack if stack in names else cloudformation.create_stack
         try:
-            cloudformation.update_stack(**arguments)
+            action(**arguments)
         except cloudformation.exceptions.ClientError as error:
             if "No updates are to be performed" in str(error):
                 return False
-            raise DeployError(f"the stack {stack} can't be updated: {error}") from error
+            raise DeployError(f"the stack {stack} was refused", (error.response["Error"]["Message"],)) from error
         return True
 
     def _template_argument(self, stack: str, template: str) -> dict[str, str]:

@@ -40,12 +40,19 @@ class LocalCloud:
     """A running embedded cloud, empty at first. Ends with the ``with`` block, or with this process at the latest.
 
     ``programs`` says what runs in the place of which container image, ``state_dir`` holds logs and unpacked code (a
-    second start with the same one is faster), ``enforce_iam`` checks the permissions of functions and tasks.
+    second start with the same one is faster), ``enforce_iam`` checks permissions, ``wait_scale`` multiplies the
+    pauses of Wait states and before retries.
     Raises LocalCloudError when it can't start; the message holds the end of the server's log.
     """
 
     def __init__(
-        self, *, programs: ProgramMap, state_dir: Path, region: str = "us-east-1", enforce_iam: bool = True
+        self,
+        *,
+        programs: ProgramMap,
+        state_dir: Path,
+        region: str = "us-east-1",
+        enforce_iam: bool = True,
+        wait_scale: float = 1.0,
     ) -> None:
         self.region = region
         self.account = ACCOUNT
@@ -56,7 +63,8 @@ class LocalCloud:
         self._lock = threading.Lock()
         table = self.state_dir / "programs.json"
         table.write_text(json.dumps(programs))
-        self._process = self._start(table, [] if enforce_iam else ["--no-iam"])
+        options = ["--wait-scale", str(wait_scale), *([] if enforce_iam else ["--no-iam"])]
+        self._process = self._start(table, options)
         try:
             self.endpoint = self._wait_until_ready()
         except BaseException:

@@ -48,6 +48,7 @@ def configure(settings: Settings) -> None:
         DOCKER_HOST="unix:///nonexistent",
         TMPDIR=str(temporary),
         AWS_ENDPOINT_URL=settings.endpoint,
+        SFN_WAIT_SCALE=str(settings.wait_scale),
         AUTH=str(settings.enforce_iam).lower(),
     )
     tempfile.tempdir = str(temporary)

@@ -50,6 +50,9 @@ class Settings:
     enforce_iam: bool = True
     """Whether requests are checked against the policies of the role that signed them."""
 
+    wait_scale: float = 1.0
+    """What the pauses of Wait states and before retries are multiplied by; timeouts are not."""
+
     @property
     def endpoint(self) -> str:
         return f"http://{LOOPBACK}:{self.port}"

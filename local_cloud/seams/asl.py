@@ -66,8 +66,8 @@ class StatesLanguage:
 
     def _demand(self, path: str, field: str, data: Any, ctx: Record | None) -> None:
         if path.startswith("$$"):
-            path, data = path[1:], ctx or {}
-        for kind, value in self._sfn._parse_jsonpath_tokens(path) or []:
+            data = ctx or {}
+        for kind, value in self._sfn._parse_jsonpath_tokens(path.replace("$$", "$", 1)) or []:
             if kind not in ("field", "index"):
                 return
             try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from local_cloud.seams import buckets
 from local_cloud.seams.patching import Pinned, service
 from local_cloud.settings import ACCOUNT, Settings
 
@@ -49,8 +50,9 @@ def _inert(kind: str, attributes: tuple[str, ...], region: str) -> dict[str, Any
 class Handlers:
     """MiniStack's own creators of resources, each completed."""
 
-    def __init__(self, provisioners: Pinned) -> None:
+    def __init__(self, provisioners: Pinned, s3: Pinned) -> None:
         self._provisioners = provisioners
+        self._s3 = s3
         self._handlers: dict[str, dict[str, Any]] = provisioners._RESOURCE_HANDLERS
 
     def add_inert(self, region: str) -> None:
@@ -82,6 +84,11 @@ class Handlers:
             record["config"]["DeadLetterConfig"] = props["DeadLetterConfig"]
         if props.get("ReservedConcurrentExecutions") is not None:
             record["concurrency"] = int(props["ReservedConcurrentExecutions"])
+        return made
+
+    def bucket(self, _: str, props: Properties, made: Created) -> Created:
+        """Encryption, lifecycle rules and tags."""
+        buckets.apply(self._s3, made[0], props)
         return made
 
     @staticmethod
@@ -132,9 +139,12 @@ def install(settings: Settings) -> None:
     """Add the missing types and complete the incomplete ones."""
     provisioners = service("cloudformation.provisioners")
     provisioners.require("_RESOURCE_HANDLERS", "_lambda_svc")
-    handlers = Handlers(provisioners)
+    s3 = service("s3")
+    s3.require("_bucket_tags", "_put_bucket_encryption", "_put_bucket_lifecycle")
+    handlers = Handlers(provisioners, s3)
     handlers.add_inert(settings.region)
     handlers.complete("AWS::Lambda::Function", handlers.function)
+    handlers.complete("AWS::S3::Bucket", handlers.bucket)
     handlers.complete("AWS::EC2::VPC", handlers.vpc)
     handlers.fix_container_definitions()
     handlers.fix_secrets()

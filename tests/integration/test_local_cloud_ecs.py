@@ -61,19 +61,18 @@ def test_the_tasks_role_decides_what_the_worker_may(sample: Sample, tmp_path: Pa
     s3 = _as_container(address, sample)
     bucket = sample.outputs["StateBucket"]
     s3.put_object(Bucket=bucket, Key="copies/one", Body=b"x")
-    for forbidden in (
-        lambda: s3.put_object(Bucket=bucket, Key="elsewhere", Body=b"x"),
-        lambda: s3.delete_object(Bucket=bucket, Key="copies/one"),
-        lambda: s3.get_object(Bucket=bucket, Key="copies/one"),
-    ):
-        with pytest.raises(ClientError, match="AccessDenied"):
-            forbidden()
+    with pytest.raises(ClientError, match="AccessDenied"):
+        s3.put_object(Bucket=bucket, Key="elsewhere", Body=b"x")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        s3.delete_object(Bucket=bucket, Key="copies/one")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        s3.get_object(Bucket=bucket, Key="copies/one")
 
 
 def _as_container(address: str, sample: Sample) -> Any:
     with urllib.request.urlopen(address) as answer:
         document = json.loads(answer.read())
-    return boto3.client(
+    return boto3.Session().client(
         "s3",
         endpoint_url=sample.cloud.endpoint,
         region_name="us-east-1",

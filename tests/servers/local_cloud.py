@@ -118,5 +118,5 @@ class Sample:
 @contextmanager
 def sample_cloud(state_dir: Path) -> Iterator[Sample]:
     """Start the cloud and deploy the sample stack."""
-    with LocalCloud(programs={"container-assets": WORKER}, state_dir=state_dir) as cloud:
+    with LocalCloud(programs={"container-assets": WORKER}, state_dir=state_dir, wait_scale=0.1) as cloud:
         yield Sample(cloud)
