@@ -35,7 +35,14 @@ _DENIED = {
     "403": "check the credentials, and the policies of the bucket",
     "401": "check the credentials",
 }
-_WRONG_REGION = frozenset({"PermanentRedirect", "301", "IllegalLocationConstraintException", "TemporaryRedirect"})
+_ELSEWHERE = "the bucket is in another region: set region"
+_REFUSED = {
+    "PermanentRedirect": _ELSEWHERE,
+    "TemporaryRedirect": _ELSEWHERE,
+    "IllegalLocationConstraintException": _ELSEWHERE,
+    "301": _ELSEWHERE,
+    "InvalidObjectState": "it is archived: restore it in S3 first",
+}
 _CORRUPT = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
 
 
@@ -72,14 +79,12 @@ def _answered(error: ClientError, doing: str) -> DestinationError:
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if code in _MISSING:
         return MissingError(text, hint=_MISSING[code])
+    if code in _REFUSED:
+        return DestinationError(text, hint=_REFUSED[code], permanent=True)
     if code in _DENIED or status in (401, 403):
         return DeniedError(text, hint=_DENIED.get(code, _DENIED["403"]))
-    if code in _WRONG_REGION or status == 301:
-        return DestinationError(text, hint="the bucket is in another region: set region", permanent=True)
     if code in _CORRUPT:
         return VerificationError(f"{text}: the server received other bytes than were sent")
-    if code == "InvalidObjectState":
-        return DestinationError(text, hint="it is archived: restore it in S3 first", permanent=True)
     # 400 and the like won't be better next time; too many requests, or too slow ones, will.
     lasting = 400 <= status < 500 and code not in ("RequestTimeout", "SlowDown") and status not in (408, 409, 429)
     return DestinationError(text, permanent=lasting)

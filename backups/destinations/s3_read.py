@@ -23,8 +23,8 @@ def read_object(bucket: Bucket, key: str, version: str | None = None) -> Iterato
             before = offset
             try:
                 answer = bucket.client.get_object(**request)
-                # Of the very same object, so that no two are ever mixed.
-                request["IfMatch"] = answer["ETag"]
+                if "ETag" in answer:  # go on in the very same object only, so that no two are ever mixed
+                    request["IfMatch"] = answer["ETag"]
                 with closing(answer["Body"]) as body:
                     while block := body.read(MIB):
                         yield block

@@ -47,11 +47,12 @@ def _versions(bucket: Bucket, key: str) -> Iterator[ObjectIdentifierTypeDef]:
         if code_of(error) not in _NO_VERSIONS:
             with bucket.errors(key, "can't be removed"):
                 raise
-    # Without a version named, it takes fewer rights: those of a bucket that never had versions.
-    if any(entry["VersionId"] != "null" for entry in found):
-        yield from found
-    else:
         yield {"Key": full_key}
+        return
+    if all(entry["VersionId"] == "null" for entry in found):
+        # Without a version named it takes fewer rights: those of a bucket that never had versions.
+        found = found and [{"Key": full_key}]
+    yield from found
 
 
 def _reason(bucket: Bucket, error: ErrorTypeDef) -> str:

@@ -12,10 +12,7 @@ import pytest
 from backups.destinations import DestinationConfig
 from backups.destinations.local import Local
 from backups.destinations.s3 import S3
-from tests.servers.rclone_s3 import ACCESS_KEY as RCLONE_KEY
-from tests.servers.rclone_s3 import SECRET_KEY as RCLONE_SECRET
-from tests.servers.rclone_s3 import RcloneS3
-from tests.servers.seaweed import ACCESS_KEY, SECRET_KEY, Seaweed
+from tests.servers.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY, Seaweed
 
 
 class Place(ABC):
@@ -67,20 +64,20 @@ class LocalPlace(Place):
 
 
 class S3Place(Place):
-    """A bucket of SeaweedFS, which knows all checksums."""
+    """A prefix of its own in a bucket of SeaweedFS, which knows all checksums."""
 
-    settings: dict[str, Any] = {"prefix": "team a/"}  # noqa: RUF012 - never changed
+    settings: dict[str, Any] = {}  # noqa: RUF012 - never changed
 
     def __init__(self, request: pytest.FixtureRequest, tmp_path: Path) -> None:
         super().__init__(request, tmp_path)
         self.server: Seaweed = request.getfixturevalue("s3_server")
-        self.bucket = f"bucket-{uuid.uuid4().hex[:12]}"
-        self.server.client().create_bucket(Bucket=self.bucket)
+        self.prefix = f"team a/{uuid.uuid4().hex}/"
 
     def config(self, **changes: Any) -> DestinationConfig:
         """The bucket, below a prefix."""
         given = {
-            "bucket": self.bucket,
+            "bucket": BUCKET,
+            "prefix": self.prefix,
             "endpoint_url": self.server.url,
             "aws_access_key_id": ACCESS_KEY,
             "aws_secret_access_key": SECRET_KEY,
@@ -93,7 +90,7 @@ class S3Place(Place):
 
     def leftovers(self) -> list[str]:
         """Unfinished multipart uploads."""
-        return self.server.unfinished(self.bucket)
+        return self.server.unfinished(BUCKET, self.prefix)
 
     def wrong_secret(self, secret: str) -> DestinationConfig:
         """A key that does not fit."""
@@ -106,42 +103,9 @@ class S3WithoutChecksumsPlace(S3Place):
     settings = {"checksums": "0"}  # noqa: RUF012 - never changed
 
 
-class RclonePlace(Place):
-    """A bucket of a server that ignores checksums, without the job file saying so."""
-
-    def __init__(self, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-        super().__init__(request, tmp_path)
-        self.server: RcloneS3 = request.getfixturevalue("rclone_server")
-        self.bucket = f"bucket-{uuid.uuid4().hex[:12]}"
-        (self.server.directory / self.bucket).mkdir()
-
-    def config(self, **changes: Any) -> DestinationConfig:
-        """The bucket."""
-        given = {
-            "bucket": self.bucket,
-            "endpoint_url": self.server.url,
-            "aws_access_key_id": RCLONE_KEY,
-            "aws_secret_access_key": RCLONE_SECRET,
-        }
-        return S3.model_validate({**given, **changes})
-
-    def missing(self) -> DestinationConfig:
-        """No such directory."""
-        return self.config(bucket="no-such-bucket")
-
-    def leftovers(self) -> list[str]:
-        """It keeps unfinished uploads in its memory and can't list them: see the aborts of the other servers."""
-        return []
-
-    def wrong_secret(self, secret: str) -> DestinationConfig:
-        """A key that does not fit."""
-        return self.config(aws_secret_access_key=secret)
-
-
 PLACES: dict[str, type[Place]] = {
     "local": LocalPlace,
     "s3": S3Place,
     "s3-md5": S3WithoutChecksumsPlace,
-    "s3-rclone": RclonePlace,
 }
 WITH_SECRET = [name for name, place in PLACES.items() if place.wrong_secret is not Place.wrong_secret]

@@ -34,7 +34,7 @@ def rclone_s3(directory: Path) -> Iterator[RcloneS3]:
             [
                 *(str(Path(sys.executable).with_name("rclone")), "serve", "s3", str(directory)),
                 *(f"--addr=127.0.0.1:{port}", f"--auth-key={ACCESS_KEY},{SECRET_KEY}"),
-                *("--vfs-cache-mode=off", f"--config={directory.with_suffix('.conf')}"),
+                *("--vfs-cache-mode=off", "--dir-cache-time=0s", f"--config={directory.with_suffix('.conf')}"),
             ],
             stdout=output,
             stderr=output,

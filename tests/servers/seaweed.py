@@ -24,6 +24,9 @@ ACCESS_KEY, SECRET_KEY = "AKSEAWEEDADMIN", "s3cr3t+of/the=admin"
 READER_KEY, READER_SECRET = "AKSEAWEEDREADER", "s3cr3t+of/the=reader"
 WRITER_KEY, WRITER_SECRET = "AKSEAWEEDWRITER", "s3cr3t+of/the=writer"
 
+BUCKET = "tests"
+"""Always there. Use prefixes in it: each bucket takes volumes of its own, and some dozens take all there are."""
+
 _START_SECONDS = 60.0
 
 
@@ -105,8 +108,8 @@ class Seaweed:
                 with contextlib.suppress(
                     client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists
                 ):
-                    client.create_bucket(Bucket="ready")
-                client.put_object(Bucket="ready", Key="ready", Body=b"ready")
+                    client.create_bucket(Bucket=BUCKET)
+                client.put_object(Bucket=BUCKET, Key="ready", Body=b"ready")
             except Exception:
                 time.sleep(0.1)
             else:
@@ -122,9 +125,10 @@ class Seaweed:
             if any(socket_file.stem.endswith(f"-{port}") for port in self.ports):
                 socket_file.unlink(missing_ok=True)
 
-    def unfinished(self, bucket: str) -> list[str]:
+    def unfinished(self, bucket: str, prefix: str = "") -> list[str]:
         """Keys of multipart uploads that were neither completed nor aborted."""
-        return [upload["Key"] for upload in self.client().list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
+        uploads = self.client().list_multipart_uploads(Bucket=bucket, Prefix=prefix).get("Uploads", [])
+        return [upload["Key"] for upload in uploads if upload["Key"].startswith(prefix)]
 
 
 @contextlib.contextmanager
