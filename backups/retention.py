@@ -22,6 +22,7 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pydantic import field_validator
@@ -222,6 +223,7 @@ def _original(policy: Policy) -> str:
     return " and ".join(part for part in (newest, within) if part)
 
 
+@lru_cache(maxsize=4096)  # sources share their dates
 def _end(date: dt.date, duration: Duration) -> dt.date | None:
     """The first day on which a backup is older than the duration."""
     try:
