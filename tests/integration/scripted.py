@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from pydantic import Field
+
 from backups.commands import Command
 from backups.context import Context
 from backups.destinations.base import Destination, DestinationConfig, StoredObject, Upload
@@ -45,6 +47,7 @@ class Scripted(Source):
     argv: tuple[str, ...]
     last_line: str = ""
     size_bound: int | None = None
+    warnings: dict[int, str] = Field(default_factory=dict)
     faults: Any = None
 
     @property
@@ -56,7 +59,10 @@ class Scripted(Source):
             self.faults.at("open source")
         check = self._check if self.last_line else None
         return CommandStream(
-            Command(self.argv), check=check, tail_bytes=len(self.last_line), size_bound=self.size_bound
+            Command(self.argv, warnings=self.warnings),
+            check=check,
+            tail_bytes=len(self.last_line),
+            size_bound=self.size_bound,
         )
 
     def _check(self, size: int, tail: bytes) -> list[str]:
@@ -269,6 +275,7 @@ class Running:
 
 KEY = "host/2026-11-23/data.sql.gpg"
 MANIFEST = KEY + ".manifest.json"
+ENDLESS = "exec cat /dev/urandom"
 
 
 def until(condition: Callable[[], Any]) -> Any:

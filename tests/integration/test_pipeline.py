@@ -18,6 +18,7 @@ from backups.naming import Compression
 from backups.progress import Progress
 from backups.records import Manifest, Outcome
 from tests.integration.scripted import (
+    ENDLESS,
     KEY,
     MANIFEST,
     PASSPHRASE,
@@ -34,7 +35,6 @@ from tests.integration.scripted import (
 from tests.servers.fake_path import FakePath
 
 HEAD = "head -c 3000000 /dev/urandom"
-ENDLESS = "exec cat /dev/urandom"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from backups.context import Context
 from backups.errors import DeniedError
 from backups.fanout import Patience
 from backups.records import Outcome
-from tests.integration.scripted import KEY, MANIFEST, Faults, Hang, Setup, fail, nothing_left, shell, until
+from tests.integration.scripted import ENDLESS, KEY, MANIFEST, Faults, Hang, Setup, fail, nothing_left, shell, until
 
 HEAD = "head -c 30000000 /dev/urandom"
 STEPS = ["connect", "create", "write", "commit"]
@@ -68,7 +68,7 @@ def test_all_that_broke_are_reported_each_with_its_reason(setup: Setup, step: st
 
 def test_a_source_is_ended_once_no_destination_is_left(setup: Setup) -> None:
     faults = Faults(write=[None, fail("no room")])
-    result = setup.run(shell("exec cat /dev/urandom"), setup.faulty("a", faults))
+    result = setup.run(shell(ENDLESS), setup.faulty("a", faults))
     assert result.error == "a: no room"
     assert setup.files("a") == []
 

@@ -1,0 +1,42 @@
+"""A process that runs one source, as the worker does: ``python -m tests.integration.one_source JOB.json``.
+
+The job file is that of scripted.py's parts: the argv of the source, and directories. Prints the result, and this
+process's peak memory in KiB.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+from backups.context import Context
+from backups.destinations.local import Local
+from backups.job import Job, JobSettings
+from backups.planning import plan
+from backups.running import run_source
+from tests.integration.scripted import NOW, PASSPHRASE, Scripted
+
+
+def main(described: dict[str, Any]) -> None:
+    """Run it to its end."""
+    settings = JobSettings.model_validate(
+        {
+            "encryption": {"passphrase": PASSPHRASE},
+            "compression": described["compression"],
+            "hostname": "host",
+        }
+    )
+    source = Scripted(id="data", argv=tuple(described["argv"]))
+    places = tuple(Local(id=Path(path).name, path=path) for path in described["places"])
+    job = Job("nightly", settings, (source,), places, ())
+    [item] = plan(job, run="20261123T020000Z", now=NOW).items
+    result = run_source(job, item, Context(tmpdir=Path(described["tmpdir"])))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps({"result": result.model_dump(mode="json"), "peak_kib": peak}))
+
+
+if __name__ == "__main__":
+    main(json.loads(Path(sys.argv[1]).read_text()))
