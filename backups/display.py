@@ -76,7 +76,7 @@ class Display:
         if result.outcome is Outcome.STORED:
             self.note(f"{result.source}: stored, {human_size(result.size)} in {result.seconds:.1f} s")
         else:
-            self._say(f"{result.source}: {result.outcome}: {result.error}")
+            self.note(f"{result.source}: {result.outcome}: {result.error}")
 
     @contextlib.contextmanager
     def follow(self, what: Progress | Meter) -> Iterator[None]:
