@@ -24,6 +24,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         programs = load_programs(arguments.programs)
+        state = server.state_directory(arguments.state_dir)
         listener = server.bind(arguments.port)
     except (SettingsError, OSError) as error:
         print(f"local_cloud: {error}", file=sys.stderr)
@@ -31,7 +32,7 @@ def main() -> int:
     settings = Settings(
         port=listener.getsockname()[1],
         region=arguments.region,
-        state=server.state_directory(arguments.state_dir),
+        state=state,
         programs=programs,
         # Not resolved: a venv's interpreter is a link, and knows its packages by its own place.
         lambda_python=arguments.lambda_python.absolute(),

@@ -76,7 +76,7 @@ class LocalCloud:
         if not python.exists():
             raise LocalCloudError(f"{python} does not exist", hint="run scripts/setup")
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL") if name in os.environ}
-        with self._log.open("w") as log:
+        with self._log.open("a") as log:
             return subprocess.Popen(
                 [
                     str(python),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import importlib
 import logging
 import os
@@ -17,10 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from local_cloud import processes
-from local_cloud.settings import ACCOUNT, LOOPBACK, Settings
+from local_cloud.settings import ACCOUNT, LOOPBACK, Settings, SettingsError
 
 READY = "local cloud is ready at "
-_SEAMS = ("scheduler", "cloudformation", "lambda_service", "ecs", "runtask", "machine_role", "asl", "executions")
+# In this order: those of Step Functions wrap each other, what an execution may do inside how it ends.
+_SEAMS = (
+    *("scheduler", "cloudformation", "lambda_service", "ecs"),
+    *("runtask", "machine_role", "asl", "executions", "alarms"),
+)
 
 Message = dict[str, Any]
 
@@ -139,6 +144,16 @@ def exit_now(status: int) -> None:
 
 
 def state_directory(path: Path) -> Path:
-    """The absolute state directory, which only its owner can read: it holds logs and code."""
+    """The absolute state directory, for this process alone until it ends, without what an earlier one logged there.
+
+    Only its owner can read it. Raises SettingsError when another embedded cloud uses it.
+    """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SettingsError(f"{path} is in use by another embedded cloud") from None
+    for name in ("tmp", "tasks", "functions"):
+        shutil.rmtree(path / name, ignore_errors=True)
     return path.resolve()

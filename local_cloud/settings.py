@@ -14,7 +14,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class SettingsError(ValueError):
-    """The programs file can't be used."""
+    """The arguments, the programs file or the state directory can't be used."""
 
 
 @dataclass(frozen=True)

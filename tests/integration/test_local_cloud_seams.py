@@ -87,6 +87,8 @@ def test_each_changed_name_fails_the_start_by_name(used: list[list[Any]], tmp_pa
 def test_the_seams_are_these(used: list[list[Any]]) -> None:
     replaced = {f"{module.rpartition('.')[2]}.{name}" for module, name, kind, _ in used if kind in ("replace", "entry")}
     assert replaced == {
+        "cloudwatch._evaluate_alarm",
+        "cloudwatch.record_metric",
         "ecs._ACTION_MAP",
         "ecs._mark_task_stopped",
         "ecs._stop_task",
@@ -97,6 +99,7 @@ def test_the_seams_are_these(used: list[list[Any]]) -> None:
         "stepfunctions._SERVICE_DISPATCH",
         "stepfunctions._apply_parameters",
         "stepfunctions._apply_result_selector",
+        "stepfunctions._emit_execution_status_event",
         "stepfunctions._error_matches",
         "stepfunctions._evaluate_rule",
         "stepfunctions._execute_choice",

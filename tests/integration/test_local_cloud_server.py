@@ -112,6 +112,15 @@ def test_a_wrong_program_map_is_an_error(tmp_path: Path, programs: dict[str, Any
     assert complaint in caught.value.message
 
 
+def test_a_state_directory_has_one_cloud_at_a_time(tmp_path: Path) -> None:
+    with (
+        LocalCloud(programs={}, state_dir=tmp_path),
+        pytest.raises(LocalCloudError, match="is in use by another embedded cloud"),
+    ):
+        LocalCloud(programs={}, state_dir=tmp_path)
+    LocalCloud(programs={}, state_dir=tmp_path).close()
+
+
 def test_two_clouds_know_nothing_of_each_other(tmp_path: Path) -> None:
     with (
         LocalCloud(programs={"x": WORKER}, state_dir=tmp_path / "one") as one,

@@ -337,3 +337,44 @@ def test_what_the_machines_role_does_not_allow_is_refused(sample: Sample, tmp_pa
         assert "is not authorized to perform" in ended["cause"]
         errors.append(ended["error"])
     assert errors == ["Lambda.AWSLambdaException", "ECS.AccessDeniedException", "States.Permissions"]
+
+
+# What watches executions
+
+
+def test_a_failed_execution_rings_its_own_alarm_only(sample: Sample) -> None:
+    cloudwatch, sqs = sample.cloud.client("cloudwatch"), sample.cloud.client("sqs")
+    topic = sample.cloud.client("sns").create_topic(Name=f"alarms-{uuid.uuid4().hex}")["TopicArn"]
+    queue = sqs.create_queue(QueueName=f"alarms-{uuid.uuid4().hex}")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    allow = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage"}
+    policy = {"Version": "2012-10-17", "Statement": [{**allow, "Resource": arn}]}
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps(policy)})
+    sample.cloud.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    failing = sample.machine(_machine("Bad", {"Bad": {"Type": "Fail", "Error": "Bad"}}))
+    other = sample.machine(_machine("Good", {"Good": {"Type": "Succeed"}}))
+    names = {machine: f"alarm-{uuid.uuid4().hex}" for machine in (failing, other)}
+    for machine, name in names.items():
+        cloudwatch.put_metric_alarm(
+            AlarmName=name,
+            Namespace="AWS/States",
+            MetricName="ExecutionsFailed",
+            Dimensions=[{"Name": "StateMachineArn", "Value": machine}],
+            Statistic="Sum",
+            Period=300,
+            EvaluationPeriods=1,
+            Threshold=1,
+            ComparisonOperator="GreaterThanOrEqualToThreshold",
+            AlarmActions=[topic],
+        )
+    for machine in names:
+        sample.end(sample.start(machine, {}))
+
+    def state(machine: str) -> str:
+        value: str = cloudwatch.describe_alarms(AlarmNames=[names[machine]])["MetricAlarms"][0]["StateValue"]
+        return value
+
+    wait_for(lambda: state(failing) == "ALARM", "the alarm did not ring")
+    assert state(other) != "ALARM"
+    messages = wait_for(lambda: sqs.receive_message(QueueUrl=queue).get("Messages"), "nobody was told")
+    assert names[failing] in messages[0]["Body"]
