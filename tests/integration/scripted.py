@@ -1,4 +1,4 @@
-"""A job of scripted parts: a source that is any child process, and a real directory that breaks when told to."""
+"""A job of scripted parts: a source that is any child process, and real destinations that break when told to."""
 
 from __future__ import annotations
 
@@ -144,17 +144,17 @@ class Hang:
 
 
 class Faulty(DestinationConfig):
-    """A real directory, with faults."""
+    """A real destination, with faults."""
 
-    label: ClassVar[str] = "Faulty directory"
+    label: ClassVar[str] = "Faulty destination"
 
     type: Literal["faulty"] = "faulty"
-    path: str
-    faults: Any = None
+    inner: Any
+    faults: Any
 
     def connect(self, context: Context) -> Destination:
         self.faults.at("connect")
-        return FaultyDestination(Local(path=self.path).connect(context), self.faults)
+        return FaultyDestination(self.inner.connect(context), self.faults)
 
 
 class FaultyDestination(Destination):
@@ -228,7 +228,7 @@ class Setup:
 
     def faulty(self, name: str, faults: Faults) -> Faulty:
         """A directory with faults."""
-        return Faulty(id=name, path=str(self.path(name)), faults=faults)
+        return Faulty(id=name, inner=self.local(name), faults=faults)
 
     def job(self, source: Source, *destinations: DestinationConfig, **settings: Any) -> Job:
         """A job of one source."""
