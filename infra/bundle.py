@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +23,8 @@ PACKAGES = ("backups", "functions")
 _RECIPE = "1"
 """Raise it when this file makes another bundle of the same sources."""
 
-_AWS_SERVICES = frozenset({"kms", "s3", "secretsmanager", "ssm", "stepfunctions", "sts"})
-"""What the functions call; botocore describes four hundred services in 25 MB."""
+_AWS_SERVICES = frozenset({"kms", "s3", "secretsmanager", "ssm", "stepfunctions", "sts", "xray"})
+"""What the functions and their tracer call; botocore describes four hundred services in 25 MB."""
 
 _NOT_IN_A_FUNCTION = ("bin", "pygments", "rich", "markdown_it", "mdurl", "boto3/examples")
 """Only the command line draws tables; nothing that a function imports does."""
@@ -41,7 +41,8 @@ class Bundle:
 
 def make_bundle(*, python: str, platform: str, cache: Path = ROOT / ".cache") -> Bundle:
     """The bundle for a Python version and one of uv's platforms. Raises CommandError when uv fails."""
-    digest = _digest(python, platform)
+    sources = _sources()
+    digest = _digest(python, platform, sources)
     target = cache / "functions" / digest
     if not target.is_dir():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -49,27 +50,41 @@ def make_bundle(*, python: str, platform: str, cache: Path = ROOT / ".cache") ->
             content = Path(making) / "content"
             _install(content, python, platform)
             _strip(content)
-            _copy_own(content)
+            for name, source in sources.items():
+                copy = content / name
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(source)
             _publish(content, target)
     return Bundle(target, digest)
 
 
-def _digest(python: str, platform: str) -> str:
+def _sources() -> dict[str, bytes]:
+    """Our own files by name, read once, so that what is hashed is what is bundled."""
+    paths = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    return {str(path.relative_to(ROOT)): path.read_bytes() for path in paths}
+
+
+def _digest(python: str, platform: str, sources: Mapping[str, bytes]) -> str:
     digest = hashlib.sha256(f"{_RECIPE}\n{python}\n{platform}\n".encode())
-    for path in (REQUIREMENTS, *_own_files()):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(ROOT)} {len(content)}\n".encode())
+    for name, content in (("requirements", REQUIREMENTS.read_bytes()), *sources.items()):
+        digest.update(f"{name} {len(content)}\n".encode())
         digest.update(content)
     return digest.hexdigest()
 
 
-def _own_files() -> Iterator[Path]:
-    for package in PACKAGES:
-        yield from sorted((ROOT / package).rglob("*.py"))
-
-
 def _install(target: Path, python: str, platform: str) -> None:
-    argv = [_uv(), "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:", "--no-config"]
+    argv = [
+        _uv(),
+        "pip",
+        "install",
+        "--quiet",
+        "--color",
+        "never",
+        "--require-hashes",
+        "--only-binary",
+        ":all:",
+        "--no-config",
+    ]
     argv += ["--python", sys.executable, "--python-version", python, "--python-platform", platform]
     argv += ["--target", str(target), "--requirement", str(REQUIREMENTS)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT)
@@ -103,13 +118,6 @@ def _strip(content: Path) -> None:
     for stub in content.rglob("*.pyi"):
         stub.unlink()
     (content / ".lock").unlink(missing_ok=True)
-
-
-def _copy_own(content: Path) -> None:
-    for path in _own_files():
-        copy = content / path.relative_to(ROOT)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
 
 
 def _publish(content: Path, target: Path) -> None:

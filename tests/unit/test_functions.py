@@ -13,6 +13,7 @@ from typing import Any
 
 import boto3
 import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from backups.errors import UsageError
 from backups.records import Outcome
@@ -30,14 +31,14 @@ POINTER = {"bucket": "state", "key": "runs/nightly/run-1/job.json"}
 PLACE = {"job": "nightly", "run": "run-1", "job_file": POINTER}
 
 
-class LambdaContext:
+class AContext(LambdaContext):
     """What Lambda hands to a handler beside the event."""
 
-    function_name = "Backups-function"
-    function_version = "$LATEST"
-    memory_limit_in_mb = 512
-    invoked_function_arn = "arn:aws:lambda:eu-central-1:123456789012:function:Backups-function"
-    aws_request_id = "11111111-2222-3333-4444-555555555555"
+    def __init__(self) -> None:
+        self._function_name = "Backups-function"
+        self._memory_limit_in_mb = 512
+        self._invoked_function_arn = "arn:aws:lambda:eu-central-1:123456789012:function:Backups-function"
+        self._aws_request_id = "11111111-2222-3333-4444-555555555555"
 
 
 Invoke = Callable[[str, dict[str, Any]], Any]
@@ -61,7 +62,7 @@ def invoke(stack: Deployment, monkeypatch: pytest.MonkeyPatch) -> Invoke:
     def run(name: str, event: dict[str, Any]) -> Any:
         module: ModuleType = importlib.import_module(f"functions.{name}.handler")
         module = importlib.reload(module)  # each test has a stack of its own
-        answer = module.handler(event, LambdaContext())
+        answer = module.handler(event, AContext())
         return json.loads(json.dumps(answer))  # what Lambda does with it
 
     return run
@@ -71,8 +72,7 @@ def invoke(stack: Deployment, monkeypatch: pytest.MonkeyPatch) -> Invoke:
 def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """Where the functions' log goes meanwhile."""
     stream = io.StringIO()
-    (handler,) = logger.handlers
-    monkeypatch.setattr(handler, "stream", stream)
+    monkeypatch.setattr(logger.registered_handler, "stream", stream)
     return stream
 
 
@@ -183,7 +183,7 @@ def test_an_unexpected_error_leaves_its_traceback_in_the_log_without_secrets(log
         raise ValueError(f"{event['secret']} is wrong")
 
     with pytest.raises(FunctionError, match=r"^ValueError: \*\*\*\* is wrong$"):
-        breaks({"secret": SECRET}, LambdaContext())
+        breaks({"secret": SECRET}, AContext())
     (line,) = log.getvalue().splitlines()
     assert SECRET not in line
     assert "Traceback" in json.loads(line)["message"] and "in breaks" in json.loads(line)["message"]

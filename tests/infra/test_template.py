@@ -1,0 +1,366 @@
+"""What the template says: who may do what, when jobs run, what is watched."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from infra.constructs.functions import NAMES
+
+Template = dict[str, Any]
+
+
+def of_type(template: Template, kind: str) -> dict[str, Any]:
+    """Properties of every resource of a type, by logical id."""
+    return {
+        name: resource.get("Properties", {})
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == kind
+    }
+
+
+def text(value: Any) -> str:
+    """A value with its references written in angle brackets."""
+    if isinstance(value, str):
+        return value
+    ((function, argument),) = value.items()
+    if function == "Fn::Join":
+        return str(argument[0]).join(map(text, argument[1]))
+    if function == "Fn::Sub":
+        return str(argument)
+    return f"<{argument if function == 'Ref' else '.'.join(argument)}>"
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def grants(template: Template, role: str) -> dict[str, set[str]]:
+    """What a role may do: every action with its resources. ``role`` is the beginning of its logical id."""
+    found: dict[str, set[str]] = {}
+    for policy in of_type(template, "AWS::IAM::Policy").values():
+        if not any(text(name).startswith(f"<{role}") for name in policy["Roles"]):
+            continue
+        for statement in policy["PolicyDocument"]["Statement"]:
+            assert statement["Effect"] == "Allow"
+            for action in listed(statement["Action"]):
+                found.setdefault(action, set()).update(text(arn) for arn in listed(statement["Resource"]))
+    assert found, f"{role} has no policy"
+    return found
+
+
+STATE = "<FoundationState64173B97.Arn>"
+COPIES = "arn:<AWS::Partition>:s3:::example-backups/team-a/db1.example.org/*"
+ARCHIVE = "arn:<AWS::Partition>:s3:::example-archive/files.example.org/*"
+ACCOUNT = "eu-central-1:123456789012"
+
+
+def secret(name: str) -> str:
+    return f"arn:<AWS::Partition>:secretsmanager:{ACCOUNT}:secret:{name}-??????"
+
+
+def test_a_worker_may_write_and_abort_but_never_delete_or_list(template: Template) -> None:
+    rights = grants(template, "JobnightlyRole")
+    assert rights == {
+        "s3:GetObject": {f"{STATE}/runs/nightly/*/job.json", f"{STATE}/runs/nightly/*/plan.json", COPIES},
+        "s3:PutObject": {f"{STATE}/runs/nightly/*/results/*.json", f"{STATE}/runs/nightly/*/progress/*.json", COPIES},
+        "s3:GetObjectVersion": {COPIES},
+        "s3:AbortMultipartUpload": {COPIES},
+        "secretsmanager:GetSecretValue": {secret("backups/nightly"), secret("backups/elsewhere")},
+        "ssm:GetParameter": {f"arn:<AWS::Partition>:ssm:{ACCOUNT}:parameter/backups/nightly/dbpass"},
+        "kms:Decrypt": {
+            "<FoundationKeyCE5FC256.Arn>",
+            f"arn:<AWS::Partition>:kms:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555",
+        },
+        "kms:GenerateDataKey": {
+            "<FoundationKeyCE5FC256.Arn>",
+            f"arn:<AWS::Partition>:kms:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555",
+        },
+    }
+
+
+def test_a_worker_reaches_nothing_of_another_job(template: Template) -> None:
+    reached = {arn for arns in grants(template, "JobweeklyRole").values() for arn in arns}
+    assert ARCHIVE in reached
+    assert not [arn for arn in reached if "nightly" in arn or "example-backups" in arn or "elsewhere" in arn]
+
+
+def test_retention_may_list_and_delete_but_never_write_a_copy(template: Template) -> None:
+    rights = grants(template, "Functionsretentionrole")
+    assert rights["s3:DeleteObject"] == rights["s3:DeleteObjectVersion"] == {COPIES, ARCHIVE}
+    assert rights["s3:PutObject"] == {f"{STATE}/runs/*/pruned/*.json"}
+    assert rights["s3:ListBucketVersions"] == {
+        "arn:<AWS::Partition>:s3:::example-backups",
+        "arn:<AWS::Partition>:s3:::example-archive",
+    }
+    # Of the secrets those of destinations: not the passphrase, not the database's password, not the channel's.
+    assert rights["secretsmanager:GetSecretValue"] == {secret("backups/elsewhere")}
+    assert "ssm:GetParameter" not in rights
+
+
+def test_lists_are_limited_to_the_job_s_host(template: Template) -> None:
+    conditions = [
+        statement["Condition"]
+        for policy in of_type(template, "AWS::IAM::Policy").values()
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "s3:ListBucketVersions" in listed(statement["Action"])
+    ]
+    assert conditions == [
+        {"StringLike": {"s3:prefix": ["team-a/db1.example.org/", "team-a/db1.example.org/*"]}},
+        {"StringLike": {"s3:prefix": ["files.example.org/", "files.example.org/*"]}},
+    ]
+
+
+def test_only_retention_may_delete_and_only_the_state_machine_runs_tasks(template: Template) -> None:
+    policies = of_type(template, "AWS::IAM::Policy")
+    holders: dict[str, set[str]] = {}
+    for name, policy in policies.items():
+        for statement in policy["PolicyDocument"]["Statement"]:
+            for action in listed(statement["Action"]):
+                holders.setdefault(action, set()).add(re.sub(r"DefaultPolicy\w+$", "", name))
+    deleting = {
+        name for action, names in holders.items() if "Delete" in action and "Log" not in action for name in names
+    }
+    assert deleting == {"Functionsretentionrole"}
+    assert holders["ecs:RunTask"] == holders["iam:PassRole"] == {"RunStateMachineRole"}
+    assert holders["states:StartExecution"] == {"Functionsorchestratorrole", "RunStateMachineRole"}
+    assert not [action for action in holders if "*" in action]
+
+
+def test_notify_reads_secrets_of_channels_only(template: Template) -> None:
+    rights = grants(template, "Functionsnotifyrole")
+    assert rights["secretsmanager:GetSecretValue"] == {secret("backups/slack")}
+    assert rights["s3:PutObject"] == {f"{STATE}/runs/*/notified/*.json"}
+    assert not any("example-backups" in arn for arns in rights.values() for arn in arns)
+
+
+def test_the_orchestrator_reads_jobs_and_starts_one_state_machine(template: Template) -> None:
+    rights = grants(template, "Functionsorchestratorrole")
+    machine = f"arn:<AWS::Partition>:states:{ACCOUNT}:stateMachine:Backups-run"
+    assert rights["states:StartExecution"] == {machine}
+    assert rights["ssm:GetParameter"] == {f"arn:<AWS::Partition>:ssm:{ACCOUNT}:parameter/Backups/jobs/*"}
+    assert len(rights["s3:GetObject"]) == 2  # exactly the two job files
+    assert all(re.search(r"/[0-9a-f]{64}\.json$", arn) for arn in rights["s3:GetObject"])
+    assert "secretsmanager:GetSecretValue" not in rights
+
+
+def test_settle_and_report_touch_records_only(template: Template) -> None:
+    for name in ("settle", "report"):
+        rights = grants(template, f"Functions{name}role")
+        written = {arn.rpartition("/runs/")[0] for arn in rights["s3:PutObject"]}
+        assert written == {STATE} and "secretsmanager:GetSecretValue" not in rights
+
+
+def test_roles_are_handed_to_tasks_only(template: Template) -> None:
+    (statement,) = [
+        statement
+        for policy in of_type(template, "AWS::IAM::Policy").values()
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "iam:PassRole" in listed(statement["Action"])
+    ]
+    assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
+    assert len(statement["Resource"]) == 3  # two jobs, and the one that starts tasks
+
+
+def test_a_job_with_a_schedule_is_scheduled_and_one_without_is_not(template: Template) -> None:
+    (schedule,) = of_type(template, "AWS::Scheduler::Schedule").values()
+    assert schedule["Name"] == "nightly"
+    assert schedule["ScheduleExpression"] == "cron(30 2 * * ? *)"
+    assert schedule["ScheduleExpressionTimezone"] == "Europe/Berlin"
+    assert schedule["FlexibleTimeWindow"] == {"Mode": "OFF"}
+    target = schedule["Target"]
+    assert json.loads(target["Input"]) == {"job": "nightly", "scheduled_time": "<aws.scheduler.scheduled-time>"}
+    assert text(target["Arn"]).startswith("<Functionsorchestrator")
+    assert text(target["DeadLetterConfig"]["Arn"]).startswith("<FoundationDeadLetters")
+    assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
+
+
+def test_the_parameter_of_a_job_says_what_runs_it(template: Template) -> None:
+    parameters = {p["Name"]: json.loads(text(p["Value"])) for p in of_type(template, "AWS::SSM::Parameter").values()}
+    assert parameters.keys() == {"/Backups/jobs/nightly", "/Backups/jobs/weekly"}
+    nightly, weekly = parameters["/Backups/jobs/nightly"], parameters["/Backups/jobs/weekly"]
+    assert (nightly["concurrency"], weekly["concurrency"]) == (4, 10)
+    assert nightly["task_definition"].startswith("<JobnightlyTask")
+    assert nightly["job_file"]["key"] != weekly["job_file"]["key"]
+
+
+def test_the_container_is_the_one_that_the_state_machine_addresses(template: Template) -> None:
+    definition = state_machine(template)
+    worker = definition["States"]["Sources"]["ItemProcessor"]["States"]["Worker"]
+    (override,) = worker["Parameters"]["Overrides"]["ContainerOverrides"]
+    tasks = of_type(template, "AWS::ECS::TaskDefinition")
+    assert len(tasks) == 2
+    for task in tasks.values():
+        (container,) = task["ContainerDefinitions"]
+        assert container["Name"] == override["Name"] == "worker"
+        names = {entry["Name"] for entry in (*container["Environment"], *override["Environment"])}
+        assert names == {
+            "BACKUPS_JOB",
+            "BACKUPS_RUN",
+            "BACKUPS_SOURCE",
+            "BACKUPS_JOB_BUCKET",
+            "BACKUPS_JOB_KEY",
+            "BACKUPS_STATE_BUCKET",
+            "BACKUPS_PROGRESS_SECONDS",
+        }
+        assert task["TaskRoleArn"] != task["ExecutionRoleArn"]
+        assert container["StopTimeout"] == 120
+
+
+def test_every_function_shares_one_asset_and_has_a_role_and_log_of_its_own(template: Template) -> None:
+    functions = of_type(template, "AWS::Lambda::Function")
+    assert sorted(f["Handler"] for f in functions.values()) == sorted(f"functions.{n}.handler.handler" for n in NAMES)
+    assert len({json.dumps(f["Code"]) for f in functions.values()}) == 1
+    assert len({text(f["Role"]) for f in functions.values()}) == len(NAMES)
+    assert len({text(f["LoggingConfig"]["LogGroup"]) for f in functions.values()}) == len(NAMES)
+    assert {f["TracingConfig"]["Mode"] for f in functions.values()} == {"Active"}
+
+
+def test_logs_end_and_are_encrypted(template: Template) -> None:
+    groups = of_type(template, "AWS::Logs::LogGroup").values()
+    assert len(groups) == len(NAMES) + 3
+    assert {group["RetentionInDays"] for group in groups} == {90}
+    assert all(text(group["KmsKeyId"]) == "<FoundationKeyCE5FC256.Arn>" for group in groups)
+    assert all(group["LogGroupName"].startswith("/Backups/") for group in groups)
+
+
+def test_the_state_bucket_is_closed_encrypted_and_forgets(template: Template) -> None:
+    (bucket,) = of_type(template, "AWS::S3::Bucket").values()
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
+    (lifecycle,) = bucket["LifecycleConfiguration"]["Rules"]
+    assert (lifecycle["Prefix"], lifecycle["ExpirationInDays"]) == ("runs/", 90)
+    assert "AbortIncompleteMultipartUpload" in lifecycle and "VersioningConfiguration" not in bucket
+    (key,) = of_type(template, "AWS::KMS::Key").values()
+    assert key["EnableKeyRotation"] is True
+
+
+def alarms(template: Template) -> Iterator[tuple[str, Any]]:
+    for alarm in of_type(template, "AWS::CloudWatch::Alarm").values():
+        yield alarm["MetricName"], alarm
+
+
+def test_everything_that_a_person_must_hear_of_has_an_alarm(template: Template) -> None:
+    names = [name for name, _ in alarms(template)]
+    assert sorted(names) == sorted(
+        [
+            *("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"),
+            *("Errors", "Throttles") * len(NAMES),
+            "ApproximateNumberOfMessagesVisible",
+            *["RunsNotStored"] * 2,
+        ]
+    )
+    for _, alarm in alarms(template):
+        assert alarm["Threshold"] == 1 and alarm["TreatMissingData"] == "notBreaching"
+        assert [text(action) for action in alarm["AlarmActions"]] == ["<FoundationAlarmsC79D2C89>"]
+    (subscription,) = of_type(template, "AWS::SNS::Subscription").values()
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "ops@example.org")
+
+
+def test_the_alarm_of_a_job_looks_for_what_the_report_function_counts(template: Template) -> None:
+    dimensions = [
+        {d["Name"]: d["Value"] for d in alarm["Dimensions"]}
+        for name, alarm in alarms(template)
+        if name == "RunsNotStored"
+    ]
+    assert dimensions == [{"job": name, "service": "backups"} for name in ("nightly", "weekly")]
+
+
+def test_alarms_may_publish_to_the_encrypted_topic(template: Template) -> None:
+    (policy,) = of_type(template, "AWS::SNS::TopicPolicy").values()
+    (key,) = of_type(template, "AWS::KMS::Key").values()
+    for statements, action in (
+        (policy["PolicyDocument"]["Statement"], "sns:Publish"),
+        (key["KeyPolicy"]["Statement"], "kms:GenerateDataKey*"),
+    ):
+        allowed = [s for s in statements if s["Principal"] == {"Service": "cloudwatch.amazonaws.com"}]
+        assert [action in listed(s["Action"]) and s["Effect"] for s in allowed] == ["Allow"]
+
+
+def test_nothing_can_connect_to_a_worker(template: Template) -> None:
+    (group,) = of_type(template, "AWS::EC2::SecurityGroup").values()
+    assert "SecurityGroupIngress" not in group
+    assert not of_type(template, "AWS::EC2::SecurityGroupIngress")
+
+
+def test_the_new_vpc_costs_nothing_by_itself(template: Template) -> None:
+    assert not of_type(template, "AWS::EC2::NatGateway")
+    (endpoint,) = of_type(template, "AWS::EC2::VPCEndpoint").values()
+    assert endpoint["VpcEndpointType"] == "Gateway" and text(endpoint["ServiceName"]).endswith(".s3")
+    zones = {subnet["AvailabilityZone"] for subnet in of_type(template, "AWS::EC2::Subnet").values()}
+    assert zones == {"eu-central-1a", "eu-central-1b"}
+
+
+def test_outputs_name_what_others_look_for(template: Template) -> None:
+    assert template["Outputs"].keys() == {
+        "StateMachineArn",
+        "OrchestratorName",
+        "StateBucket",
+        "Cluster",
+        "WorkerSecurityGroup",
+        "WorkerLog",
+        "DeadLetterQueue",
+        "AlarmTopic",
+    }
+
+
+def state_machine(template: Template) -> dict[str, Any]:
+    (machine,) = of_type(template, "AWS::StepFunctions::StateMachine").values()
+    return dict(json.loads(machine["DefinitionString"]))
+
+
+def states(definition: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every state, at any depth."""
+    for name, state in definition["States"].items():
+        yield name, state
+        if "ItemProcessor" in state:
+            yield from states(state["ItemProcessor"])
+
+
+def test_every_substitution_is_given_and_none_is_left_over(template: Template) -> None:
+    (machine,) = of_type(template, "AWS::StepFunctions::StateMachine").values()
+    used = set(re.findall(r"\$\{(\w+)\}", machine["DefinitionString"]))
+    assert used == set(machine["DefinitionSubstitutions"])
+
+
+def test_every_task_has_a_way_on_when_it_fails(template: Template) -> None:
+    tasks = {name: state for name, state in states(state_machine(template)) if state["Type"] == "Task"}
+    assert tasks.keys() == {"Plan", "Worker", "Settle", "Retention", "Report", "Notify", "Undelivered"}
+    assert all("Retry" in state for state in tasks.values())
+    caught = {name: state["Catch"][0]["Next"] for name, state in tasks.items() if "Catch" in state}
+    assert caught == {
+        "Plan": "Report",
+        "Worker": "Settle",
+        "Retention": "Retention is missing",
+        "Notify": "Undelivered",
+        "Undelivered": "Channel is lost",
+    }
+
+
+def test_a_worker_is_tried_again_only_when_it_could_not_be_started(template: Template) -> None:
+    (worker,) = [state for name, state in states(state_machine(template)) if name == "Worker"]
+    (retry,) = worker["Retry"]
+    assert not {"States.ALL", "States.TaskFailed", "States.Timeout"} & set(retry["ErrorEquals"])
+    assert all(re.fullmatch(r"(Amazon)?ECS\.\w+", error) for error in retry["ErrorEquals"])
+
+
+def test_one_source_hurts_no_other_and_ten_thousand_fit(template: Template) -> None:
+    sources = state_machine(template)["States"]["Sources"]
+    assert sources["ItemProcessor"]["ProcessorConfig"]["Mode"] == "DISTRIBUTED"
+    assert sources["ToleratedFailurePercentage"] == 100
+    assert sources["ResultPath"] is None
+    # What each of ten thousand leaves must fit into 256 KiB together.
+    ends = [state for _, state in states(sources["ItemProcessor"]) if state.get("End")]
+    assert [state.get("Result") for state in ends] == [{}]
+
+
+@pytest.mark.parametrize("planted", ["{{resolve:", "passphrase", "dbpass"])
+def test_no_secret_and_no_reference_travels_through_the_state_machine(template: Template, planted: str) -> None:
+    (machine,) = of_type(template, "AWS::StepFunctions::StateMachine").values()
+    assert planted not in json.dumps(machine)
+    assert "{{resolve:" not in json.dumps(template)
