@@ -15,10 +15,12 @@ import tempfile
 import threading
 import uuid
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from local_cloud.lambda_runtime import Environment
+from local_cloud.seams import emf
 from local_cloud.seams.patching import service
 from local_cloud.settings import Settings
 
@@ -53,8 +55,9 @@ class Bundles:
 class Functions:
     """The execution environments of all functions."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, record: Callable[..., None]) -> None:
         self._settings = settings
+        self._record = record
         self._bundles = Bundles(settings.scratch("bundles"))
         self._packages = runtime_packages(settings.lambda_python, settings.scratch("lambda-runtime"))
         self._version = self._packages.parent.name
@@ -75,6 +78,8 @@ class Functions:
         outcome = environment.invoke(request_id, event, timeout=timeout, arn=config["FunctionArn"])
         if outcome.reusable:
             self._give_back(config["FunctionName"], key, environment)
+        for metric in emf.metrics(outcome.log):
+            self._record(*metric)
         answer: Record = {"body": outcome.body, "log": outcome.log}
         return {**answer, "error": True} if outcome.failed else answer
 
@@ -161,5 +166,11 @@ def foreign_extensions(bundle: Path, version: str) -> str | None:
 
 def install(settings: Settings) -> None:
     """Replace the executor of Python functions."""
-    lambda_svc = service("lambda_svc")
-    lambda_svc.replace("_execute_function_warm", "func event request_id", Functions(settings).execute)
+    lambda_svc, cloudwatch = service("lambda_svc"), service("cloudwatch")
+    lambda_svc.require("execution_credentials")
+
+    def record(*metric: object) -> None:
+        # Looked up at each call: the seam of the alarms replaces it.
+        cloudwatch.record_metric(*metric)
+
+    lambda_svc.replace("_execute_function_warm", "func event request_id", Functions(settings, record).execute)

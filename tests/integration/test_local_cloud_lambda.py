@@ -139,3 +139,26 @@ def test_an_asynchronous_failure_goes_to_the_dead_letter_queue(sample: Sample) -
 
     body = wait_for(lost, "nothing arrived in the dead-letter queue")
     assert body["responsePayload"]["errorMessage"] == "asynchronously"  # type: ignore[index]
+
+
+def test_a_printed_metric_rings_the_alarm_of_its_dimensions(sample: Sample) -> None:
+    cloudwatch = sample.cloud.client("cloudwatch")
+    for job in ("good", "bad"):
+        cloudwatch.put_metric_alarm(
+            AlarmName=f"not-stored-{job}",
+            Namespace="Sample",
+            MetricName="RunsNotStored",
+            Dimensions=[{"Name": "job", "Value": job}, {"Name": "service", "Value": "backups"}],
+            Statistic="Sum",
+            Period=300,
+            EvaluationPeriods=1,
+            Threshold=1,
+            ComparisonOperator="GreaterThanOrEqualToThreshold",
+        )
+    sample.invoke({"action": "measure", "job": "good", "value": 0})
+    sample.invoke({"action": "measure", "job": "bad", "value": 1})
+    alarms = cloudwatch.describe_alarms(AlarmNamePrefix="not-stored-")["MetricAlarms"]
+    assert {alarm["AlarmName"]: alarm["StateValue"] for alarm in alarms} == {
+        "not-stored-good": "OK",
+        "not-stored-bad": "ALARM",
+    }

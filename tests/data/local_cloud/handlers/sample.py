@@ -74,6 +74,14 @@ def hang(event: dict[str, Any], _: Any) -> Any:
     time.sleep(600)
 
 
+def measure(event: dict[str, Any], _: Any) -> Any:
+    """Prints a metric in the embedded metric format, as the Powertools do."""
+    metrics = [{"Name": "RunsNotStored", "Unit": "Count"}]
+    directive = {"Namespace": "Sample", "Dimensions": [["job", "service"]], "Metrics": metrics}
+    values = {"job": event["job"], "service": "backups", "RunsNotStored": [event["value"]]}
+    print(json.dumps({"_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}, **values}))
+
+
 def leave(_: dict[str, Any], __: Any) -> Any:
     """Ends the interpreter in the middle."""
     os._exit(7)
