@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from backups.context import Context
 from backups.destinations.base import Destination, DestinationConfig
@@ -72,15 +73,13 @@ class Storing:
     def first_pass(self, source: SourceStream) -> tuple[Streamed, list[StoredAt]]:
         """Pass the source to every destination at once. Raises what failed when the source was not whole."""
         lanes = [self._lane(id_, self._key, source.size_bound, self._progress) for id_ in self._connections.configs]
-        forget = self._context.cancel.on_stop(lambda: _abort(lanes))
-        try:
-            streamed = stream(source, lanes, self._recipe, self._context, self._progress)
+        with self._stoppable(lanes):
+            try:
+                streamed = stream(source, lanes, self._recipe, self._context, self._progress)
+            except NoDestinationLeftError:
+                # Every destination failed, each for its own reason: those tell more than that none is left.
+                streamed = Streamed(0, 0, "", ())
             places = [self._place(lane, streamed.size) for lane in lanes]
-        except NoDestinationLeftError:
-            # Every destination failed, each for its own reason: those tell more than that none is left.
-            return Streamed(0, 0, "", ()), [self._place(lane, 0) for lane in lanes]
-        finally:
-            forget()
         self._context.cancel.check()
         return streamed, places
 
@@ -96,10 +95,11 @@ class Storing:
                 )
                 lane.put(data)
                 lane.commit(len(data), hashlib.sha256(data).hexdigest())
-        return [
-            self._with_manifest(place, lanes[place.destination]) if place.destination in lanes else place
-            for place in places
-        ]
+        with self._stoppable(list(lanes.values())):
+            return [
+                self._with_manifest(place, lanes[place.destination]) if place.destination in lanes else place
+                for place in places
+            ]
 
     def second_chances(self, places: Sequence[StoredAt], streamed: Streamed, manifest: Manifest) -> list[StoredAt]:
         """Copy from a destination that holds the copy to each one that failed; a failure that stays is returned."""
@@ -114,14 +114,14 @@ class Storing:
             if self._context.cancel.stopped:
                 break
             lane = self._lane(failed.destination, self._key, streamed.size, self._progress)
-            forget = self._context.cancel.on_stop(lane.abort)
-            try:
-                self._relay(origin, lane, streamed)
-            except Exception as error:
-                lane.abort()
-                self._log(f"copying from {origin} to {failed.destination}", error)
-            [place] = self.write_manifests([self._place(lane, streamed.size)], manifest)
-            forget()
+            with self._stoppable([lane]):
+                try:
+                    self._relay(origin, lane, streamed)
+                except Exception as error:
+                    lane.abort()
+                    self._log(f"copying from {origin} to {failed.destination}", error)
+                copied = self._place(lane, streamed.size)
+            [place] = self.write_manifests([copied], manifest)
             if place.status == "stored":
                 return place.model_copy(update={"copied_from": origin, "error": f"at first: {failed.error}"})
         return failed
@@ -133,6 +133,18 @@ class Storing:
             progress,
             self._recipe.patience,
         )
+
+    @contextlib.contextmanager
+    def _stoppable(self, lanes: Sequence[Lane]) -> Iterator[None]:
+        def abort() -> None:
+            for lane in lanes:
+                lane.abort()
+
+        forget = self._context.cancel.on_stop(abort)
+        try:
+            yield
+        finally:
+            forget()
 
     def _relay(self, origin: str, lane: Lane, streamed: Streamed) -> None:
         """Copy one object, hashing what is read: a good destination that gives wrong bytes is found here."""
@@ -177,8 +189,3 @@ class Storing:
         unforeseen = error.__cause__ if isinstance(error, BackupsError) else error
         trace = "".join(traceback.format_exception(unforeseen)) if unforeseen is not None else str(error)
         log.warning("%s", self._context.secrets.scrub(f"{what}: {trace}"))
-
-
-def _abort(lanes: Sequence[Lane]) -> None:
-    for lane in lanes:
-        lane.abort()

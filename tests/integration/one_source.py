@@ -1,13 +1,14 @@
 """A process that runs one source, as the worker does: ``python -m tests.integration.one_source JOB.json``.
 
-The job file is that of scripted.py's parts: the argv of the source, and directories. Prints the result, and this
-process's peak memory in KiB.
+The job file is that of scripted.py's parts: the argv of the source, and directories. Prints a line once it can
+be stopped, and at the end the result, and this process's peak memory in KiB.
 """
 
 from __future__ import annotations
 
 import json
 import resource
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,11 @@ def main(described: dict[str, Any]) -> None:
     places = tuple(Local(id=Path(path).name, path=path) for path in described["places"])
     job = Job("nightly", settings, (source,), places, ())
     [item] = plan(job, run="20261123T020000Z", now=NOW).items
-    result = run_source(job, item, Context(tmpdir=Path(described["tmpdir"])))
+    context = Context(tmpdir=Path(described["tmpdir"]))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: context.cancel.set(number))
+    print("ready", flush=True)
+    result = run_source(job, item, context)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(json.dumps({"result": result.model_dump(mode="json"), "peak_kib": peak}))
 

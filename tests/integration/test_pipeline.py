@@ -313,3 +313,17 @@ class TestStopped:
         assert result.outcome is Outcome.PARTIAL
         assert setup.objects("a") == [KEY, MANIFEST]
         assert_nothing_stored(setup, "b")
+
+    def test_while_a_manifest_is_written(self, setup: Setup) -> None:
+        """What has its manifest already is stored, and the result says so."""
+        hang = Hang()
+        faults = Faults(commit_manifest=[hang])
+        run = setup.start(shell(HEAD), setup.faulty("a", faults), setup.local("b"))
+        assert faults.reached("commit manifest").wait(30)
+        until(lambda: MANIFEST in setup.objects("b"))
+        setup.context.cancel.set(signal.SIGTERM)
+        result = run.result()
+        assert result.outcome is Outcome.PARTIAL
+        assert result.error == "a: the copy is there, but not its manifest: was aborted before its commit"
+        hang.release()
+        until(lambda: not [file for file in setup.files("a") if ".partial" in file])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -37,6 +39,38 @@ def start(setup: Setup, argv: list[str], *names: str, compression: str) -> subpr
     return subprocess.Popen([sys.executable, "-m", "tests.integration.one_source", str(file)], stdout=subprocess.PIPE)
 
 
+def ended(process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """What it printed at its end."""
+    output, _ = process.communicate(timeout=4 * SOON)
+    told: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return told
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_signal_at_any_moment_stops_the_run_and_leaves_nothing(setup: Setup, seed: int) -> None:
+    """The handler interrupts the main thread, which is the one that streams, between any two steps of it."""
+    chance = random.Random(seed)
+    script = f"head -c {chance.choice([1000, 100_000_000])} /dev/urandom"
+    process = start(setup, ["sh", "-c", script], "a", "b", compression=chance.choice(["none", "zstd", "gpg"]))
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    below = children(process.pid)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(chance.random() ** 2)  # any moment: the test is right at each
+    below |= children(process.pid) if process.poll() is None else {}
+    process.send_signal(chance.choice([signal.SIGINT, signal.SIGTERM]))
+    process.send_signal(signal.SIGTERM)
+    result = ended(process)["result"]
+    until(lambda: not [pid for pid in below if _lives(pid)])
+    for name in "ab":
+        assert len(setup.objects(name)) in (0, 1, 2)
+        assert not [file for file in setup.files(name) if ".partial" in file]
+        manifests = [key for key in setup.objects(name) if key.endswith(".manifest.json")]
+        assert bool(manifests) <= (result["outcome"] != "failed")
+    assert result["outcome"] == "stored" or "stopped" in result["error"] or "aborted" in result["error"]
+    assert not list(setup.context.tmpdir.rglob("*"))
+
+
 @pytest.mark.parametrize("compression", ["none", "zstd"])
 def test_after_kill_9_in_the_middle_nothing_half_is_visible_and_the_next_run_succeeds(
     setup: Setup, compression: str
@@ -68,8 +102,7 @@ def test_after_kill_9_in_the_middle_nothing_half_is_visible_and_the_next_run_suc
     ],
 )
 def test_memory_does_not_grow_with_the_data(setup: Setup, argv: list[str], compression: str) -> None:
-    output, _ = start(setup, argv, "a", "b", compression=compression).communicate()
-    told = json.loads(output)
+    told = ended(start(setup, argv, "a", "b", compression=compression))
     assert told["result"]["outcome"] == "stored"
     assert told["result"]["plain_size"] >= 600_000_000
     assert told["peak_kib"] < MEMORY_LIMIT_KIB
