@@ -47,7 +47,7 @@ class Container:
         self.id = uuid.uuid4().hex
         self.task = labels["com.amazonaws.ecs.task-arn"]
         self.attrs = _NETWORK
-        self._followers = 0
+        self.forwarders = 0
         self._temporary = settings.scratch("tmp", self.id)
         records = settings.scratch("tasks", self.task.rpartition("/")[2])
         name = labels["com.amazonaws.ecs.container-name"]
@@ -69,7 +69,7 @@ class Container:
     @property
     def status(self) -> str:
         """``exited`` only when its whole output was read too, so that no last line is missing from the logs."""
-        return "exited" if self._sandbox.status is not None and not self._followers else "running"
+        return "exited" if self._sandbox.status is not None and not self.forwarders else "running"
 
     def reload(self) -> None:
         """The status is never cached."""
@@ -79,24 +79,17 @@ class Container:
 
     def logs(self, **_: object) -> Iterator[bytes]:
         """Follow the output line by line, until the container ended."""
-        self._followers += 1
-        return self._follow()
-
-    def _follow(self) -> Iterator[bytes]:
         pending = b""
-        try:
-            with self._sandbox.output.open("rb") as output:
-                while True:
-                    ended = self._sandbox.status is not None
-                    *lines, pending = (pending + output.read()).split(b"\n")
-                    yield from (line for line in lines if line)
-                    if ended:
-                        break
-                    time.sleep(_FOLLOW_SECONDS)
-            if pending:
-                yield pending
-        finally:
-            self._followers -= 1
+        with self._sandbox.output.open("rb") as output:
+            while True:
+                ended = self._sandbox.status is not None
+                *lines, pending = (pending + output.read()).split(b"\n")
+                yield from (line for line in lines if line)
+                if ended:
+                    break
+                time.sleep(_FOLLOW_SECONDS)
+        if pending:
+            yield pending
 
     def stop(self, timeout: float) -> None:
         self._sandbox.stop(timeout)
@@ -173,6 +166,25 @@ class Docker:
         self.containers = containers
 
 
+class Logs:
+    """Forwarding to CloudWatch: a container counts as running until its last line is there."""
+
+    def __init__(self, ecs: Pinned) -> None:
+        self._ecs = ecs
+        self._start, self._forward = ecs._start_awslogs_forwarder, ecs._forward_awslogs
+
+    def start(self, container: Container, cdef: dict[str, Any], task_id: str) -> None:
+        if self._ecs._awslogs_config(cdef, task_id, container.id):
+            container.forwarders += 1
+        self._start(container, cdef, task_id)
+
+    def forward(self, container: Container, config: dict[str, Any], account_id: str, region: str) -> None:
+        try:
+            self._forward(container, config, account_id, region)
+        finally:
+            container.forwarders -= 1
+
+
 class Stopping:
     """StopTask: SIGTERM, after the container's stop timeout SIGKILL; the task is stopped when its containers are."""
 
@@ -219,12 +231,15 @@ def install(settings: Settings) -> None:
     """Give MiniStack processes as containers, and StopTask that waits for them."""
     ecs = service("ecs")
     ecs.require("_docker", "_get_docker", "_resolve_task", "_resolve_cluster_name", "_resolve_td_key")
-    ecs.require("_task_defs", "_tasks", "_sanitize", "_start_awslogs_forwarder", "_record_task_ip", "json_response")
+    ecs.require("_task_defs", "_tasks", "_sanitize", "_awslogs_config", "_record_task_ip", "json_response")
     containers = Containers(ecs, roles.install(settings), settings)
     stopping = Stopping(ecs, containers)
     # MiniStack looks itself up by its host name, to learn under which address its tasks reach it.
     os.environ["HOSTNAME"] = _SELF
     ecs.replace_value("_docker", Docker(containers))
+    logs = Logs(ecs)
+    ecs.replace("_start_awslogs_forwarder", "container cdef task_id", logs.start)
+    ecs.replace("_forward_awslogs", "container config account_id region", logs.forward)
     ecs.replace("_stop_task", "data", stopping.stop_task)
     ecs.replace("_mark_task_stopped", "task_arn task reason stop_code exit_code", stopping.mark_task_stopped)
     ecs.replace_entry("_ACTION_MAP", "StopTask", stopping.stop_task)

@@ -79,6 +79,13 @@ def test_an_update_replaces_what_changed(tmp_path: Path) -> None:
             },
             "Added (AWS::Lambda::Function): the code of",
         ),
+        (
+            {
+                "Type": "AWS::S3::Bucket",
+                "Properties": {"LifecycleConfiguration": {"Rules": [{"Status": "Enabled", "Transitions": []}]}},
+            },
+            "Added (AWS::S3::Bucket): lifecycle rules with Transitions are not known",
+        ),
     ],
 )
 def test_a_resource_that_fails_is_named_with_its_reason(tmp_path: Path, resource: dict[str, Any], reason: str) -> None:

@@ -8,6 +8,7 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from local_cloud.seams.emf import Metric, metrics
 from tests.servers.local_cloud import Sample, alive, wait_for
 
 
@@ -162,3 +163,23 @@ def test_a_printed_metric_rings_the_alarm_of_its_dimensions(sample: Sample) -> N
         "not-stored-good": "OK",
         "not-stored-bad": "ALARM",
     }
+
+
+def test_only_metrics_are_read_from_a_log() -> None:
+    metric = {"Namespace": "N", "Dimensions": [["job"], []], "Metrics": [{"Name": "A"}, {"Name": "B", "Unit": "Count"}]}
+    log = "\n".join(
+        [
+            "START",
+            '{"message": "CloudWatchMetrics"}',
+            '"CloudWatchMetrics" {',
+            json.dumps({"_aws": {"CloudWatchMetrics": [metric]}, "job": "j", "A": [1, 2], "B": 3}),
+        ]
+    )
+    assert list(metrics(log)) == [
+        Metric("N", "A", 1.0, "None", {"job": "j"}),
+        Metric("N", "A", 2.0, "None", {"job": "j"}),
+        Metric("N", "B", 3.0, "Count", {"job": "j"}),
+        Metric("N", "A", 1.0, "None", {}),
+        Metric("N", "A", 2.0, "None", {}),
+        Metric("N", "B", 3.0, "Count", {}),
+    ]
