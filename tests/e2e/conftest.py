@@ -1,0 +1,167 @@
+"""The real stack, deployed once to the embedded cloud, with everything around it that a job needs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import pytest
+
+from local_cloud.client import LocalCloud
+from local_cloud.night import Night, Plan, deploy, synthesize, worker_programs
+from local_cloud.sample import SCHEMA, odd_names
+from tests.servers.faulty_proxy import FaultyProxy, faulty_proxy
+from tests.servers.mariadb import MariaDB
+from tests.servers.slack import SlackServer, slack_server
+from tests.servers.smtp import USER, SmtpServer, smtp_server
+
+PASSPHRASE = 'pläntéd pass\'phrase "7f3a" \\ end'
+DB_PASSWORD = "pl#nted;db'pass\"\\"
+SLACK_PATH_SECRET = "x9SecretHookToken77"
+HOST = "night.example.org"
+DATABASE = "livecompany"
+MAIN, SECOND, MISSING = "night-main", "night-second", "night-missing"
+SECRET = "backups/night"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A deployed stack and what stands around it."""
+
+    night: Night
+    database: MariaDB
+    slack: SlackServer
+    mail: SmtpServer
+    proxy: FaultyProxy
+    work: Path
+    assembly: Path
+
+    @property
+    def folder(self) -> Path:
+        """The folder with odd names."""
+        return self.work / "odd names"
+
+    def keys(self, bucket: str, prefix: str = "") -> list[str]:
+        """What shows in a bucket."""
+        listed = self.night.cloud.client("s3").list_objects_v2(Bucket=bucket, Prefix=prefix)
+        return [item["Key"] for item in listed.get("Contents", [])]
+
+
+def resolve(key: str) -> str:
+    """A reference to the planted secret."""
+    return f"{{{{resolve:secretsmanager:{SECRET}:SecretString:{key}}}}}"
+
+
+def _job(scene_folder: Path, other: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    job = {
+        "hostname": HOST,
+        "schedule": "30 2 * * *",
+        "timezone": "Etc/UTC",
+        "compression": "zstd",
+        "encryption": {"passphrase": resolve("passphrase")},
+        "retention": {"keep_last": 2},
+        "sources": [{"id": "files", "name": "Odd 'names'", "type": "folder", "path": str(scene_folder)}],
+        "destinations": [{"id": "main", "type": "s3", "bucket": MAIN}],
+        "notifications": [{"id": "team", "type": "slack", "url": resolve("slack")}],
+    }
+    return {**job, **other, **changes}
+
+
+def _jobs(work: Path, database: MariaDB, mail: SmtpServer, proxy: FaultyProxy) -> dict[str, dict[str, Any]]:
+    folder = work / "odd names"
+    authority = work / "authority.pem"
+    authority.write_text(mail.ca_pem)
+    main = {"id": "main", "type": "s3", "bucket": MAIN}
+    # A server that is not AWS is reached with keys of its own.
+    keys = {"aws_access_key_id": resolve("key_id"), "aws_secret_access_key": resolve("key")}
+    held = {"id": "held", "type": "s3", "bucket": SECOND, "endpoint_url": proxy.url, **keys}
+    mysql = {
+        **{"id": "db", "name": "Live Company Data", "type": "mysql", "dbname": DATABASE, "dbuser": "backups"},
+        **{"dbhost": database.host, "dbport": database.port, "dbpass": resolve("dbpass")},
+    }
+    smtp = {
+        **{"id": "mail", "type": "smtp", "host": "localhost", "port": mail.port, "use_tls": 1},
+        **{"username": USER, "password": resolve("smtp"), "ca_file": str(authority), "sender": "b@example.org"},
+        **{"success_to": "team@example.org", "failure_to": "oncall@example.org"},
+    }
+    return {
+        "nightly": _job(
+            folder,
+            {
+                "sources": [
+                    {"id": "files", "name": "Odd 'names'", "type": "folder", "path": str(folder)},
+                    {"id": "work", "name": "Work", "type": "folder", "path": str(work / "work"), "excludes": ["*.tmp"]},
+                    mysql,
+                ],
+                "destinations": [main, {"id": "second", "type": "s3", "bucket": SECOND}],
+                "notifications": [{"id": "team", "type": "slack", "url": resolve("slack")}, smtp],
+            },
+        ),
+        "held": _job(work / "big", {"destinations": [main, held]}, hostname="held.example.org"),
+        "partly": _job(
+            folder,
+            {"destinations": [main, {"id": "gone", "type": "s3", "bucket": MISSING}]},
+            hostname="partly.example.org",
+        ),
+        "mute": _job(folder, {}, hostname="mute.example.org"),
+        "broken": _job(work / "no such folder", {}, hostname="broken.example.org"),
+    }
+
+
+@pytest.fixture(scope="session")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """The whole scene, made once."""
+    work = tmp_path_factory.mktemp("night")
+    odd_names(work / "odd names")
+    (work / "work").mkdir()
+    (work / "work" / "kept.txt").write_text("kept\n" * 1000)
+    (work / "work" / "left.tmp").write_text("left out")
+    (work / "big").mkdir()
+    with (work / "big" / "random").open("wb") as stream:
+        for block in (_random() for _ in range(96)):
+            stream.write(block)
+    with contextlib.ExitStack() as stack:
+        database = stack.enter_context(MariaDB(work / "mariadb"))
+        quoted = DB_PASSWORD.replace("\\", "\\\\").replace("'", "''")
+        database.execute(f"CREATE DATABASE {DATABASE}; CREATE DATABASE restored")
+        database.execute(SCHEMA, DATABASE)
+        database.execute(f"CREATE USER backups@'%' IDENTIFIED BY '{quoted}'; GRANT ALL ON *.* TO backups@'%'")
+        slack, mail = stack.enter_context(slack_server()), stack.enter_context(smtp_server())
+        cloud = stack.enter_context(LocalCloud(programs=worker_programs(), state_dir=work / "cloud"))
+        proxy = stack.enter_context(faulty_proxy(urlparse(cloud.endpoint).port or 0))
+        jobs = work / "jobs"
+        jobs.mkdir()
+        for name, content in _jobs(work, database, mail, proxy).items():
+            (jobs / f"{name}.json").write_text(json.dumps(content))
+        secrets = {
+            "passphrase": PASSPHRASE,
+            "dbpass": DB_PASSWORD,
+            "slack": slack.url,
+            "smtp": mail.password,
+            **_keys_of_a_user(cloud),
+        }
+        plan = Plan(jobs=jobs, buckets=(MAIN, SECOND), secrets={SECRET: secrets})
+        assembly = synthesize(plan, work / "cdk.out")
+        yield Scene(deploy(cloud, plan, assembly), database, slack, mail, proxy, work, assembly)
+
+
+def _keys_of_a_user(cloud: LocalCloud) -> dict[str, str]:
+    """Access keys with every right in S3, as another provider gives them."""
+    iam = cloud.client("iam")
+    iam.create_user(UserName="elsewhere")
+    statement = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName="elsewhere", PolicyName="all", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="elsewhere")["AccessKey"]
+    return {"key_id": key["AccessKeyId"], "key": key["SecretAccessKey"]}
+
+
+def _random() -> bytes:
+    """Half a MiB that nothing compresses, so that parts fill up."""
+    return os.urandom(1 << 19)
