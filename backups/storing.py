@@ -8,15 +8,17 @@ import logging
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from backups.context import Context
 from backups.destinations.base import Destination, DestinationConfig
-from backups.errors import BackupsError, DestinationError, VerificationError
+from backups.errors import BackupsError, DestinationError
 from backups.fanout import Lane
 from backups.naming import MANIFEST_SUFFIX
 from backups.pipeline import NoDestinationLeftError, Recipe, Streamed, stream
 from backups.progress import Progress
 from backups.records import Manifest, StoredAt
+from backups.relay import Relay
 from backups.sources.base import SourceStream
 
 log = logging.getLogger("backups.storing")
@@ -116,7 +118,8 @@ class Storing:
             lane = self._lane(failed.destination, self._key, streamed.size, self._progress)
             with self._stoppable([lane]):
                 try:
-                    self._relay(origin, lane, streamed)
+                    relay = Relay(partial(self._read, origin), lane, streamed.size, streamed.sha256)
+                    relay.wait(self._recipe.patience.stall)
                 except Exception as error:
                     lane.abort()
                     self._log(f"copying from {origin} to {failed.destination}", error)
@@ -134,6 +137,9 @@ class Storing:
             self._recipe.patience,
         )
 
+    def _read(self, origin: str) -> Iterator[bytes]:
+        return self._connections.get(origin).read(self._key)
+
     @contextlib.contextmanager
     def _stoppable(self, lanes: Sequence[Lane]) -> Iterator[None]:
         def abort() -> None:
@@ -145,19 +151,6 @@ class Storing:
             yield
         finally:
             forget()
-
-    def _relay(self, origin: str, lane: Lane, streamed: Streamed) -> None:
-        """Copy one object, hashing what is read: a good destination that gives wrong bytes is found here."""
-        digest, size = hashlib.sha256(), 0
-        for block in self._connections.get(origin).read(self._key):
-            digest.update(block)
-            size += len(block)
-            lane.put(block)
-            if not lane.alive:
-                return
-        if (size, digest.hexdigest()) != (streamed.size, streamed.sha256):
-            raise VerificationError("the copy read back for the second chance is not what was stored")
-        lane.commit(streamed.size, streamed.sha256)
 
     def _with_manifest(self, place: StoredAt, lane: Lane) -> StoredAt:
         written = self._place(lane, place.size)

@@ -174,6 +174,15 @@ class TestStalled:
         assert setup.files("b") == [KEY, MANIFEST]
         hang.release()
 
+    def test_a_good_one_that_hangs_when_it_is_read_is_left_for_another(self, setup: Setup) -> None:
+        hang = Hang()
+        broken, hangs = Faults(create=[fail("no route")]), Faults(read=hang)
+        run = setup.start(shell(HEAD), setup.faulty("a", broken), setup.faulty("b", hangs), setup.local("c"))
+        result = run.result()
+        assert result.outcome is Outcome.STORED
+        assert result.destinations[0].copied_from == "c"
+        hang.release()
+
     def test_a_slow_one_is_no_stalled_one(self, setup: Setup) -> None:
         """Blocks of a megabyte, each slower than nothing but faster than the limit; the whole takes longer than it."""
         result = setup.run(shell(HEAD), setup.faulty("a", Faults(write=Hang().pause(0.05))), setup.local("b"))
