@@ -78,10 +78,21 @@ class Functions:
         outcome = environment.invoke(request_id, event, timeout=timeout, arn=config["FunctionArn"])
         if outcome.reusable:
             self._give_back(config["FunctionName"], key, environment)
+        self._count(config["FunctionName"], failed=outcome.failed)
         for metric in emf.metrics(outcome.log):
             self._record(*metric)
         answer: Record = {"body": outcome.body, "log": outcome.log}
         return {**answer, "error": True} if outcome.failed else answer
+
+    def _count(self, name: str, *, failed: bool) -> None:
+        """Every invocation, whoever asked for it; MiniStack counts only those that come as requests."""
+        for metric, value in {"Invocations": 1, "Errors": int(failed), "Throttles": 0}.items():
+            self._record("AWS/Lambda", metric, value, "Count", {"FunctionName": name})
+
+    def throttled(self, function_name: str, duration_ms: float, error: bool, throttle: bool) -> None:  # noqa: ARG002
+        """An invocation that was refused reaches no environment."""
+        if throttle:
+            self._record("AWS/Lambda", "Throttles", 1, "Count", {"FunctionName": function_name})
 
     def _take(self, name: str, key: str) -> Environment | None:
         with self._lock:
@@ -173,4 +184,6 @@ def install(settings: Settings) -> None:
         # Looked up at each call: the seam of the alarms replaces it.
         cloudwatch.record_metric(*metric)
 
-    lambda_svc.replace("_execute_function_warm", "func event request_id", Functions(settings, record).execute)
+    functions = Functions(settings, record)
+    lambda_svc.replace("_execute_function_warm", "func event request_id", functions.execute)
+    lambda_svc.replace("_emit_lambda_metrics", "function_name duration_ms error throttle", functions.throttled)

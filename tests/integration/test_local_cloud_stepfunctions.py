@@ -378,3 +378,24 @@ def test_a_failed_execution_rings_its_own_alarm_only(sample: Sample) -> None:
     assert state(other) != "ALARM"
     messages = wait_for(lambda: sqs.receive_message(QueueUrl=queue).get("Messages"), "nobody was told")
     assert names[failing] in messages[0]["Body"]
+
+
+def test_errors_of_a_function_that_a_machine_called_are_counted(sample: Sample) -> None:
+    cloudwatch = sample.cloud.client("cloudwatch")
+    cloudwatch.put_metric_alarm(
+        AlarmName="errors-of-one",
+        Namespace="AWS/Lambda",
+        MetricName="Errors",
+        Dimensions=[{"Name": "FunctionName", "Value": sample.outputs["Unbundled"]}],
+        Statistic="Sum",
+        Period=300,
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="GreaterThanOrEqualToThreshold",
+    )
+    call = _lambda({}, End=True)
+    call["Parameters"]["FunctionName"] = "@Unbundled@"
+    ended = sample.run(_machine("Call", {"Call": call}), {})
+    assert ended["error"] == "Runtime.ImportModuleError"
+    alarms = cloudwatch.describe_alarms(AlarmNames=["errors-of-one"])["MetricAlarms"]
+    assert [alarm["StateValue"] for alarm in alarms] == ["ALARM"]
