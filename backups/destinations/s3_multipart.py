@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("backups.destinations.s3")
 
 SENDERS = 3
-MEMORY = 54 * MIB
+MEMORY = 48 * MIB
 """What one upload holds in memory at most: the part that fills, and those on their way."""
 SPOOLED_SENDERS = 2
 """How many parts in files may be on their way; with the one that fills they take up to 15 GiB of disk."""
