@@ -60,6 +60,7 @@ class _Run:
     run: str
     hostname: str
     link: str
+    started: dt.datetime
     now: dt.datetime
 
 
@@ -75,6 +76,7 @@ def conclude(cloud: Cloud, finished: Finished, *, now: dt.datetime) -> Conclusio
         run=run,
         hostname=job.hostname if job else name,
         link=_CONSOLE.format(region=finished.execution.split(":")[3], arn=finished.execution),
+        started=finished.started,
         now=now,
     )
     failure = Failure.model_validate(given["failure"]) if given.get("failure") else None
@@ -132,8 +134,8 @@ def _planned(state: State, about: _Run, failure: Failure | None) -> RunReport:
         run=about.run,
         hostname=plan.hostname,
         outcome=overall(results),
-        started=plan.planned,
-        finished=max(about.now, plan.planned),
+        started=about.started,
+        finished=about.now,
         results=results,
         pruned=tuple(pruned.get(place) or _unpruned(*place) for place in _stored(results)),
         link=about.link,
@@ -146,7 +148,7 @@ def _unplanned(about: _Run, outcome: Outcome, error: str, hint: str) -> RunRepor
         run=about.run,
         hostname=about.hostname,
         outcome=outcome,
-        started=about.now,
+        started=about.started,
         finished=about.now,
         error=error,
         hint=hint,

@@ -61,8 +61,8 @@ def lost(plan: Plan, item: PlanItem, failure: Failure | None, now: dt.datetime) 
         type=item.type,
         label=(model.label if model else "") or item.type,
         outcome=Outcome.FAILED,
-        started=plan.planned,
-        finished=max(now, plan.planned),
+        started=now,  # when it really began nobody knows any more
+        finished=now,
         error=error,
         hint=hint,
     )

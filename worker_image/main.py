@@ -108,7 +108,8 @@ def _log_scrubbed(context: Context) -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.addFilter(ScrubbingFilter(context.secrets.scrub))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("backups").setLevel(logging.INFO)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ NAMES = ("orchestrator", "settle", "retention", "report", "notify")
 
 _ARCHITECTURES = {"arm64": lambda_.Architecture.ARM_64, "x86_64": lambda_.Architecture.X86_64}
 _MINUTES = {"orchestrator": 2, "settle": 1, "retention": 15, "report": 5, "notify": 5}
-_MEMORY = {"retention": 1024, "report": 1024}  # MiB; these hold the records of every source of a run
+_MEMORY = 1024  # MiB: room for the records of ten thousand sources; and the processor's share grows with it
 _RUNS = "runs/*"
 
 
@@ -78,7 +78,7 @@ class Functions(Construct):
             handler=f"functions.{name}.handler.handler",
             runtime=lambda_.Runtime.PYTHON_3_13,
             architecture=_ARCHITECTURES[self._settings.architecture],
-            memory_size=_MEMORY.get(name, 512),
+            memory_size=_MEMORY,
             timeout=Duration.minutes(_MINUTES[name]),
             environment=self._environment,
             log_group=logs,

@@ -98,7 +98,7 @@ def test_a_dead_worker_becomes_a_failed_result(state: State) -> None:
         "Folder",
         "web1",
     )
-    assert made.seconds == 60 and made.destinations == ()
+    assert made.destinations == () and made.finished == NOW + dt.timedelta(minutes=1)
 
 
 def test_what_the_worker_wrote_itself_stays(state: State) -> None:

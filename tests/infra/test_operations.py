@@ -1,0 +1,44 @@
+"""The manual for operators names every setting, alarm, output and log that there is."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from infra.bundle import ROOT
+from infra.settings import Settings
+from tests.infra.test_template import of_type
+
+MANUAL = (ROOT / "docs" / "operations.md").read_text()
+
+
+def test_every_setting_has_a_row() -> None:
+    rows = [line for line in MANUAL.splitlines() if line.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert named == set(Settings.model_fields)
+
+
+def test_cdk_json_lists_the_settings_with_their_defaults() -> None:
+    import json
+
+    context = json.loads((ROOT / "cdk.json").read_text())["context"]
+    assert set(context) == set(Settings.model_fields) - {"assign_public_ip", "bundle_python", "bundle_platform"}
+    given = Settings.model_validate({key: value for key, value in context.items() if value != ""})
+    assert given == Settings()
+
+
+def test_every_alarm_has_a_section_with_its_way_out(template: dict[str, Any]) -> None:
+    sections = {part.splitlines()[0]: part for part in MANUAL.split("\n### ")[1:]}
+    metrics = {alarm["MetricName"] for alarm in of_type(template, "AWS::CloudWatch::Alarm").values()}
+    assert metrics <= set(sections)
+    for metric in metrics:
+        for words in ("**Means:**", "**Look first:**", "**Way out:**"):
+            assert words in sections[metric], f"{metric} lacks {words}"
+
+
+def test_every_log_and_every_output_that_it_names_exists(template: dict[str, Any]) -> None:
+    groups = {group["LogGroupName"] for group in of_type(template, "AWS::Logs::LogGroup").values()}
+    named = {f"/Backups/{name}" for name in re.findall(r"`/STACK/([a-z-]+)`", MANUAL)}
+    assert named == groups
+    outputs = set(re.findall(r"output `(\w+)`", MANUAL))
+    assert outputs and outputs <= set(template["Outputs"])
