@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -33,6 +33,7 @@ from backups.settings import Encryption
 from backups.watching import Meter
 
 _SIGPIPE = -13
+_BROKEN_PIPE = "Broken pipe"  # gpg does not let SIGPIPE end it
 _LEAVE_SECONDS = 5.0
 _END_SECONDS = 30.0
 _LOOK_SECONDS = 0.5
@@ -64,6 +65,8 @@ class Feed:
         self, stored: StoredCopy, manifest: Manifest | None, sink: IO[bytes], meter: Meter, *, whole: bool
     ) -> None:
         self.error: BaseException | None = None
+        self.on_error: Callable[[], None] = lambda: None
+        """Ends the stages after it: whoever reads them then meets the end, and learns the reason from ``finish``."""
         self.complete = False
         """Everything was read, compared, and taken by gpg."""
         self._whole = whole
@@ -73,6 +76,9 @@ class Feed:
         self._meter = meter
         self._abandoned = False
         self._thread = threading.Thread(target=self._run, name=f"from {stored.destination_id}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
         self._thread.start()
 
     def join(self, cancel: Cancel) -> None:
@@ -86,13 +92,15 @@ class Feed:
     def abandon(self) -> None:
         """Read no further; a thread that hangs in a request is left behind."""
         self._abandoned = True
-        self._thread.join(_LEAVE_SECONDS)
+        if self._thread.is_alive():
+            self._thread.join(_LEAVE_SECONDS)
 
     def _run(self) -> None:
         try:
             self._copy()
         except BaseException as error:
             self.error = error
+            self.on_error()
 
     def _copy(self) -> None:
         digest = hashlib.sha256()
@@ -131,6 +139,7 @@ class Decoding:
     def __init__(self, feed: Feed, children: Sequence[Command], context: Context) -> None:
         self.output = children[-1].stdout
         self.feed = feed
+        feed.on_error = self.kill
         self._children = list(children)
         self._context = context
 
@@ -159,14 +168,14 @@ class Decoding:
         return warnings
 
     def _wait(self) -> list[str]:
-        """When one stage dies, those before it die of SIGPIPE, which tells nothing."""
+        """When one stage dies, those before it die of their broken pipe, which tells nothing."""
         warnings: list[str] = []
         died: CommandError | None = None
         for number, child in enumerate(self._children):
             try:
                 warnings += child.wait(_END_SECONDS if died else None)
             except CommandError as death:
-                if death.status == _SIGPIPE:
+                if death.status == _SIGPIPE or _BROKEN_PIPE in death.message:
                     died = died or death
                 elif number == 0:
                     raise _of_gpg(death) from None
@@ -203,10 +212,11 @@ def decoding(
             gpg.stdout.close()  # the decompressor holds it now, so gpg notices when that dies
             children.append(decompressor)
         feed = Feed(stored, manifest, gpg.stdin, meter, whole=whole)
-        stack.callback(feed.abandon)
         decoded = Decoding(feed, children, context)
+        stack.callback(feed.abandon)
         stack.callback(context.cancel.on_stop(decoded.kill))
         stack.callback(decoded.kill)
+        feed.start()
         yield decoded
 
 

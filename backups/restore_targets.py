@@ -6,6 +6,7 @@ Directories and files are made beside their place under another name, and get th
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -228,6 +229,11 @@ def _unpack(decoded: Decoding, directory: Path) -> list[str]:
         decoded.output.close()  # tar holds it now
         decoded.add(tar)
         return decoded.finish()
+    except RestoreError as error:
+        full = "Wrote only" in error.message or os.strerror(errno.ENOSPC) in error.message
+        raise RestoreError(
+            error.message, hint="the disk is full: make room, or restore elsewhere" if full else ""
+        ) from None
     finally:
         tar.close()
 

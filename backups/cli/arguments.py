@@ -24,6 +24,13 @@ USER = """user:
 """
 
 
+class _Version(argparse.Action):
+    """Looked up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        parser.exit(message=f"backups {version('backups')}\n")
+
+
 class _Commands:
     """Adds commands that all look alike."""
 
@@ -56,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    root.add_argument("--version", action="version", version=f"backups {version('backups')}")
+    root.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = _Commands(root)
     _run_commands(commands)
     _copy_commands(commands)

@@ -1,4 +1,4 @@
-"""Runs the installed command ``backups`` as a user would: in a process of its own, with real folders and directories."""
+"""Runs the installed command ``backups`` as a user would: in a process of its own, with real directories."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ class CommandLine:
             stdin=subprocess.DEVNULL,
             **more,
         )
-        return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+        # What a restore writes to standard output is no text.
+        return Ended(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode())
 
     def with_output(self, *arguments: str | Path, to: int) -> Ended:
         """Run ``backups`` with its standard output somewhere else."""
