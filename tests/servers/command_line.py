@@ -74,7 +74,7 @@ class CommandLine:
         as_root = {"RUN_AS_USER": "root"} if os.geteuid() == 0 else {}
         return {**os.environ, **as_root, **self.env, **(more or {})}
 
-    def __call__(self, *arguments: str | Path, env: Mapping[str, str] | None = None, **more: Any) -> Ended:
+    def __call__(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Ended:
         """Run ``backups`` to its end."""
         done = subprocess.run(
             [str(self.program), *map(str, arguments)],
@@ -84,7 +84,6 @@ class CommandLine:
             timeout=SECONDS,
             check=False,
             stdin=subprocess.DEVNULL,
-            **more,
         )
         # What a restore writes to standard output is no text.
         return Ended(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode())
