@@ -17,16 +17,9 @@ DATABASE = "livecompany"
 SECRET = "backups/example"
 # What lies about in a checkout of this project and is no work of anyone.
 CHECKOUT_EXCLUDES = (
-    ".venv",
-    ".venv-cloud",
-    ".venv-lambda",
-    "node_modules",
-    ".demo",
-    ".cache",
-    "cdk.out",
-    "__pycache__",
+    *(".venv", ".venv-cloud", ".venv-lambda", ".venv-matrix", "node_modules", ".demo", ".cache", "cdk.out"),
+    *("__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".import_linter_cache"),
 )
-CHECKOUT_EXCLUDES += (".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".import_linter_cache")
 
 SCHEMA = """
 CREATE TABLE customers (id INT PRIMARY KEY, name VARCHAR(100) CHARACTER SET utf8mb4, photo BLOB);

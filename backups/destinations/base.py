@@ -66,7 +66,7 @@ class Destination(ABC):
     def remove(self, keys: Iterable[str]) -> dict[str, str]:
         """Remove objects; one that is gone already is no error. Returns those refused, each with the reason."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most have nothing to end
         """End the connection."""
 
     def __enter__(self) -> Self:

@@ -133,7 +133,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         database.execute(SCHEMA, DATABASE)
         database.execute(f"CREATE USER backups@'%' IDENTIFIED BY '{quoted}'; GRANT ALL ON *.* TO backups@'%'")
         slack, mail = stack.enter_context(slack_server()), stack.enter_context(smtp_server())
-        cloud = stack.enter_context(LocalCloud(programs=worker_programs(), state_dir=work / "cloud"))
+        cloud = stack.enter_context(LocalCloud(programs=worker_programs(), state_dir=work / "cloud", wait_scale=0.05))
         proxy = stack.enter_context(faulty_proxy(urlparse(cloud.endpoint).port or 0))
         jobs = work / "jobs"
         jobs.mkdir()
