@@ -145,7 +145,7 @@ def _key_file(home: Path, number: int, key: str) -> Path:
     path = Path(key).expanduser()
     if not path.is_file():
         raise EncryptionError(
-            f"recipients[{number}]: {key[:80]!r} is neither an armored public key nor an existing file",
+            f"recipients[{number}]: {key[:200]!r} is neither an armored public key nor an existing file",
             hint="export it with: gpg --armor --export KEY > key.asc",
         )
     return path
