@@ -59,7 +59,12 @@ class ConfigModel(BaseModel):
     """A closed part of the job file. Input never shows in errors, since any string may be a secret."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True, validate_default=False
+        defer_build=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+        validate_default=False,
     )
 
     aliases: ClassVar[dict[str, str]] = {}

@@ -12,7 +12,7 @@ import shutil
 import statistics
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,7 +93,7 @@ class Bench:
         target.unlink()
         return measured
 
-    def ours(self, destinations: list[dict[str, object]]) -> Measured:
+    def ours(self, destinations: Sequence[Mapping[str, object]]) -> Measured:
         """``backups run`` of the folder to these destinations."""
         for destination in destinations:
             if destination["type"] == "local":
