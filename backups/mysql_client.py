@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import stat
-import subprocess
-import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +13,13 @@ from typing import Literal
 
 from pydantic import SecretStr
 
-from backups.commands import Command, version_of
+from backups.asking import RefusedError, ask
+from backups.commands import version_of
 from backups.context import Cancel, Context
 from backups.errors import CommandError, SourceError
+from backups.private_file import private_file
 
 CONNECT_SECONDS = 20
-QUERY_SECONDS = 600  # the catalogue of a server with 100,000 tables is slow
 
 Ssl = Literal["disabled", "required", "verify"]
 
@@ -83,14 +80,8 @@ class Connection:
         if self.defaults:
             yield _users_own(Path(self.defaults))
             return
-        directory = Path(tempfile.mkdtemp(prefix="mysql-", dir=context.tmpdir))
-        try:
-            path = directory / "options.cnf"
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-                file.write(self._text())
+        with private_file(context.tmpdir, "options.cnf", self._text(), prefix="mysql-") as path:
             yield path
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
 
     def _text(self) -> str:
         password = self.password.get_secret_value() if self.password else ""
@@ -194,32 +185,11 @@ class Client:
     def rows(self, sql: str, database: str = "") -> list[list[str]]:
         """Rows of one or more statements. Raises QueryError, CommandError without the program, StoppedError."""
         chosen = [f"--database={database}"] if database else []
-        command = Command(self.argv(*_PLAIN_ANSWERS, *chosen), stdin=subprocess.PIPE)
-        late = threading.Event()
-
-        def give_up() -> None:
-            late.set()
-            command.kill()
-
-        timer = threading.Timer(QUERY_SECONDS, give_up)
-        timer.daemon = True
-        forget = self.cancel.on_stop(command.kill)
-        timer.start()
         try:
-            with contextlib.suppress(BrokenPipeError), command.stdin as stdin:
-                stdin.write(sql.encode())
-            output = command.stdout.read()
-            command.wait()
-        except CommandError as error:
-            self.cancel.check()
-            if late.is_set():
-                raise QueryError(f"no answer within {QUERY_SECONDS} s", error.status) from None
-            raise QueryError(command.stderr_tail or error.message, error.status) from None
-        finally:
-            timer.cancel()
-            forget()
-            command.close()
-        lines = output.decode("utf-8", "replace").split("\n")[:-1]
+            output = ask(self.argv(*_PLAIN_ANSWERS, *chosen), sql, self.cancel)
+        except RefusedError as error:
+            raise QueryError(str(error), error.status) from None
+        lines = output.split("\n")[:-1]
         return [[_unescaped(field) for field in line.split("\t")] for line in lines]
 
     def value(self, sql: str, database: str = "") -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import urllib.parse
 from types import TracebackType
 from typing import Self, get_args
 
@@ -12,11 +11,12 @@ from pydantic import SecretStr
 
 from backups.commands import Command
 from backups.context import Cancel, Context
-from backups.errors import CommandError, RestoreError, UsageError
+from backups.database_url import Form, parse_url, wrong_address
+from backups.errors import CommandError, RestoreError
 from backups.mysql_client import Client, Connection, QueryError, Ssl, names_in_sql
-from backups.secrets import REFERENCE
 
 FORM = "mysql://USER@HOST:PORT/DATABASE"
+_FORM = Form("MySQL", ("mysql", "mariadb"), ("ssl", "ssl_ca", "socket"), "socket", FORM)
 
 _IMPORT = (
     "--batch",
@@ -38,7 +38,7 @@ def open_restore(
     Raises UsageError for the URL, SecretError, SourceError when the server can't be used, RestoreError for a database
     that is not empty, and CommandError when the client is missing.
     """
-    connection, database = parse_url(url, context, password=password)
+    connection, database = _parse(url, context, password)
     with contextlib.ExitStack() as stack:
         options = stack.enter_context(connection.options(context))
         client = Client(options, context.cancel)
@@ -148,33 +148,20 @@ class MySQLRestore:
             ) from None
 
 
-def parse_url(url: str, context: Context, *, password: SecretStr | None = None) -> tuple[Connection, str]:
-    """The server and the database that a URL names. Raises UsageError, never with the URL, and SecretError."""
-    # A reference may hold slashes and colons, so it is replaced before the URL is taken apart.
-    plain = REFERENCE.sub(lambda match: urllib.parse.quote(context.secrets.text(match[0]), safe=""), url)
-    try:
-        parts = urllib.parse.urlsplit(plain)
-        port = parts.port
-        query = dict(urllib.parse.parse_qsl(parts.query, strict_parsing=bool(parts.query)))
-    except ValueError:
-        raise UsageError("this is no address of a MySQL database", hint=f"write {FORM}") from None
-    wrong = set(query) - {"ssl", "ssl_ca", "socket"} or query.get("ssl", "verify") not in get_args(Ssl)
-    if parts.scheme not in ("mysql", "mariadb") or not parts.username or parts.fragment or wrong:
-        raise UsageError("this is no address of a MySQL database", hint=f"write {FORM}")
-    given = urllib.parse.unquote(parts.password) if parts.password else None
-    if given:
-        context.secrets.scrub.add(given)
-    host = urllib.parse.unquote(parts.hostname or "")
-    if not host and "socket" not in query:
-        raise UsageError("the address of the MySQL database names no host", hint=f"write {FORM}")
-    ssl: Ssl | None = next((mode for mode in get_args(Ssl) if mode == query.get("ssl")), None)
+def _parse(url: str, context: Context, password: SecretStr | None) -> tuple[Connection, str]:
+    """The server and the database that a URL names. Raises UsageError and SecretError."""
+    address = parse_url(url, context, _FORM)
+    mode = address.options.get("ssl")
+    ssl: Ssl | None = next((known for known in get_args(Ssl) if known == mode), None)
+    if mode is not None and ssl is None:
+        raise wrong_address(_FORM)
     connection = Connection(
-        host=host,
-        port=port,
-        socket=query.get("socket", ""),
-        user=urllib.parse.unquote(parts.username),
-        password=SecretStr(given) if given else password,
+        host=address.host,
+        port=address.port,
+        socket=address.options.get("socket", ""),
+        user=address.user,
+        password=address.password or password,
         ssl=ssl,
-        ssl_ca=query.get("ssl_ca", ""),
+        ssl_ca=address.options.get("ssl_ca", ""),
     )
-    return connection, urllib.parse.unquote(parts.path.removeprefix("/"))
+    return connection, address.database
