@@ -28,7 +28,8 @@ class _Version(argparse.Action):
     """Looked up only when it is asked for."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        parser.exit(message=f"backups {version('backups')}\n")
+        print(f"backups {version('backups')}")
+        parser.exit()
 
 
 class _Commands:
