@@ -84,7 +84,9 @@ def _explain_task(task: dict[str, Any]) -> tuple[str, str]:
     """Why a task ended, from what Amazon ECS says of it."""
     container = (task["containers"] or [{}])[0]
     code = container.get("exitcode")
-    reason = str(container.get("reason") or task.get("stoppedreason") or "")
+    stopped = str(task.get("stoppedreason") or "")
+    # That the only container ended is what every task says, and no reason.
+    reason = str(container.get("reason") or ("" if stopped.startswith("Essential container") else stopped))
     detail = f" ({reason})"[:_LONGEST_REASON] if reason else ""
     if "OutOfMemory" in reason:
         return "the worker ran out of memory", "raise 'worker_memory' in the deployment's settings"

@@ -6,10 +6,12 @@ Made without Docker by uv, kept in ``.cache`` under a hash of all that goes in, 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +25,13 @@ PACKAGES = ("backups", "functions")
 _RECIPE = "1"
 """Raise it when this file makes another bundle of the same sources."""
 
-_AWS_SERVICES = frozenset({"kms", "s3", "secretsmanager", "ssm", "stepfunctions", "sts", "xray"})
+_AWS_SERVICES = frozenset({"kms", "s3", "secretsmanager", "sns", "ssm", "stepfunctions", "sts", "xray"})
 """What the functions and their tracer call; botocore describes four hundred services in 25 MB."""
 
 _NOT_IN_A_FUNCTION = ("bin", "pygments", "rich", "markdown_it", "mdurl", "boto3/examples")
 """Only the command line draws tables; nothing that a function imports does."""
+
+_KEPT_SECONDS = 7 * 86_400
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ def make_bundle(*, python: str, platform: str, cache: Path = ROOT / ".cache") ->
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 copy.write_bytes(source)
             _publish(content, target)
+        _forget_old(target.parent)
+    os.utime(target)
     return Bundle(target, digest)
 
 
@@ -118,6 +124,13 @@ def _strip(content: Path) -> None:
     for stub in content.rglob("*.pyi"):
         stub.unlink()
     (content / ".lock").unlink(missing_ok=True)
+
+
+def _forget_old(bundles: Path) -> None:
+    """Every change of the sources makes a bundle; those that nobody has used for a week go."""
+    for old in bundles.iterdir():
+        if time.time() - old.stat().st_mtime > _KEPT_SECONDS:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _publish(content: Path, target: Path) -> None:

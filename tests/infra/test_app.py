@@ -16,6 +16,8 @@ from infra.bundle import ROOT
 from tests.infra.conftest import CONTEXT, JOBS
 from tests.infra.test_template import of_type, text
 
+pytestmark = pytest.mark.xdist_group("assembly")
+
 
 def environment(**more: str) -> dict[str, str]:
     """This process's own without anything of AWS: a synthesis asks nobody there."""

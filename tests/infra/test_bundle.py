@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,7 @@ def test_every_handler_runs_from_the_bundle_alone(bundle: Bundle, name: str) -> 
     """``-I`` and ``-S`` leave out everything that is installed on this machine."""
     script = f"""
 import sys
+import time
 sys.path.insert(0, {str(bundle.path)!r})
 from functions.{name}.handler import handler
 assert callable(handler)
@@ -65,6 +68,7 @@ def test_it_is_small_enough_to_start_quickly(bundle: Bundle) -> None:
 
 
 def test_what_was_made_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundles, "_sources", lambda: {"functions/__init__.py": b""})
     made = make_bundle(python=PYTHON, platform=HERE, cache=tmp_path)
 
     def never(*_: object) -> None:
@@ -72,6 +76,16 @@ def test_what_was_made_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(bundles, "_install", never)
     assert make_bundle(python=PYTHON, platform=HERE, cache=tmp_path) == made
+
+
+def test_a_bundle_that_nobody_uses_goes(tmp_path: Path) -> None:
+    old, used = tmp_path / "functions" / "old", tmp_path / "functions" / "used"
+    for folder, days in ((old, 8), (used, 6)):
+        folder.mkdir(parents=True)
+        moment = time.time() - days * 86_400
+        os.utime(folder, (moment, moment))
+    made = make_bundle(python=PYTHON, platform=HERE, cache=tmp_path)
+    assert made.path.exists() and used.exists() and not old.exists()
 
 
 def test_another_source_python_or_platform_is_another_bundle(monkeypatch: pytest.MonkeyPatch) -> None:

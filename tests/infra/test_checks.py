@@ -15,6 +15,8 @@ import pytest
 from infra.bundle import ROOT
 from infra.constructs.run import DEFINITION
 
+pytestmark = pytest.mark.xdist_group("assembly")
+
 GOLDEN = Path(__file__).parent / "golden" / "template.json"
 
 # CDK's own doing: a dependency that it writes down twice, and zones that are chosen and not looked up.

@@ -13,6 +13,8 @@ import pytest
 
 from infra.bundle import ROOT
 
+pytestmark = pytest.mark.xdist_group("assembly")
+
 DOCKERFILE = (ROOT / "worker_image" / "Dockerfile").read_text()
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
+
 from infra.bundle import ROOT
 from infra.settings import Settings
 from tests.infra.test_template import of_type
+
+pytestmark = pytest.mark.xdist_group("assembly")
 
 MANUAL = (ROOT / "docs" / "operations.md").read_text()
 

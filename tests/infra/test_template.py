@@ -11,6 +11,8 @@ import pytest
 
 from infra.constructs.functions import NAMES
 
+pytestmark = pytest.mark.xdist_group("assembly")
+
 Template = dict[str, Any]
 
 

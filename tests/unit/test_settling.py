@@ -41,7 +41,10 @@ def task(**changes: Any) -> str:
             "the worker ran out of memory",
         ),
         (
-            Failure(error="States.TaskFailed", cause=task(container={"ExitCode": 137})),
+            Failure(
+                error="States.TaskFailed",
+                cause=task(StoppedReason="Essential container in task exited", container={"ExitCode": 137}),
+            ),
             "the worker was killed",
         ),
         (
