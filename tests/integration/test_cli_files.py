@@ -38,8 +38,7 @@ def test_validate_tells_every_problem_and_hint(backups: CommandLine) -> None:
 
 
 def test_validate_says_what_can_not_run_yet(backups: CommandLine) -> None:
-    later = {"id": "pg", "type": "pgsql", "dbhost": "localhost", "dbname": "x", "dbuser": "u", "dbpass": "p"}
-    backups.write_job(sources=[later])
+    backups.write_job(modules=["later_type"], sources=[backups.later_source()])
     ended = backups("validate", backups.job)
     assert ended.code == 0
     assert ended.out.splitlines()[-1].endswith("valid, but it can not run yet")

@@ -93,16 +93,16 @@ def test_bad_job_file_is_2_with_every_problem(backups: CommandLine) -> None:
 
 
 def test_type_that_can_not_run_yet_is_refused_before_anything_is_touched(backups: CommandLine) -> None:
-    later = {"id": "pg", "type": "pgsql", "dbhost": "localhost", "dbname": "x", "dbuser": "u", "dbpass": "p"}
     flag = backups.directory / "flag"
     backups.write_job(
-        sources=[backups.content()["sources"][0], later],
+        modules=["later_type"],
+        sources=[backups.content()["sources"][0], backups.later_source()],
         notifications=[{"type": "flagfile", "filename": str(flag)}],
     )
     for more in ((), ("--dry-run",)):
         ended = backups("run", backups.job, *more)
         assert ended.code == 2
-        assert "sources[1]: type 'pgsql' is understood but can't run yet" in ended.err
+        assert "sources[1]: type 'later' is understood but can't run yet" in ended.err
     assert backups.copies(backups.one) == []
     assert backups.private_leftovers() == []
     assert not flag.exists()
@@ -262,7 +262,9 @@ def test_unexpected_error_is_one_line_and_a_traceback_only_with_v(backups: Comma
     )
     backups.env["PYTHONPATH"] = str(backups.directory)
     backups.write_job(
-        modules=["broken_source"], sources=[{"id": "x", "type": "broken", "passphrase": "planted-7a7a"}], encryption=None
+        modules=["broken_source"],
+        sources=[{"id": "x", "type": "broken", "passphrase": "planted-7a7a"}],
+        encryption=None,
     )
     ended = backups("run", backups.job)
     assert ended.code == 1

@@ -19,6 +19,25 @@ HOST = "alpha.example.org"
 SECONDS = 120
 """No command of a test takes longer; one that hangs is a failure."""
 
+_LATER = """
+from typing import ClassVar, Literal
+from backups.sources import SOURCES
+from backups.sources.base import Source
+
+class Later(Source):
+    unavailable: ClassVar[str] = "nobody has written it"
+    type: Literal["later"] = "later"
+
+    @property
+    def extension(self):
+        return "tar"
+
+    def open(self, context):
+        raise AssertionError("it was refused")
+
+SOURCES.add(Later)
+"""
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -136,6 +155,12 @@ class CommandLine:
         os.utime(path, (0, 0))
         return path
 
+    def later_source(self) -> dict[str, Any]:
+        """A source of a type that parses and can't run yet; the job needs ``modules`` with ``later_type``."""
+        (self.directory / "later_type.py").write_text(_LATER)
+        self.env["PYTHONPATH"] = str(self.directory)
+        return {"id": "later", "type": "later"}
+
     def private_leftovers(self) -> list[str]:
         """What is left where private files go."""
         return sorted(path.name for path in self.tmp.iterdir())
@@ -178,4 +203,3 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
