@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 import threading
@@ -15,6 +16,9 @@ from typing import Any, Literal
 
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+# aiosmtpd warns of its own use of its own old names, on the terminal of whoever runs this.
+logging.getLogger("mail.log").setLevel(logging.ERROR)
 
 USER = "backups"
 PASSWORD = "rélay pass:'\"word"
