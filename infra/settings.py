@@ -65,7 +65,7 @@ class Settings(BaseModel):
     region: str = Field("", pattern=r"^([a-z]{2}(-[a-z]+)+-\d)?$")
     """AWS region; the command line's own when missing."""
 
-    vpc_id: str = Field("", pattern=r"^(vpc-[0-9a-f]+)?$")
+    vpc_id: str = Field("", pattern=r"^(vpc-([0-9a-f]{8}|[0-9a-f]{17}))?$")
     """An existing VPC for the workers; a new one with two public subnets when missing."""
 
     vpc_subnet_ids: tuple[str, ...] = ()

@@ -74,16 +74,19 @@ def test_the_image_is_made_of_the_library_and_its_entry_point_only(assembly: Pat
 def test_an_existing_vpc_is_used_as_it_is(tmp_path: Path) -> None:
     template = synthesized(
         tmp_path,
-        vpc_id="vpc-0a1b",
-        vpc_subnet_ids=["subnet-1", "subnet-2"],
+        vpc_id="vpc-0123456789abcdef0",
+        vpc_subnet_ids=["subnet-01234567", "subnet-89abcdef"],
         availability_zones=["eu-central-1a", "eu-central-1b"],
     )
     assert not [r for r in template["Resources"].values() if r["Type"].startswith(("AWS::EC2::VPC", "AWS::EC2::Sub"))]
     (group,) = of_type(template, "AWS::EC2::SecurityGroup").values()
-    assert group["VpcId"] == "vpc-0a1b"
+    assert group["VpcId"] == "vpc-0123456789abcdef0"
     (machine,) = of_type(template, "AWS::StepFunctions::StateMachine").values()
     substitutions = machine["DefinitionSubstitutions"]
-    assert (substitutions["Subnets"], substitutions["AssignPublicIp"]) == ("subnet-1,subnet-2", "DISABLED")
+    assert (substitutions["Subnets"], substitutions["AssignPublicIp"]) == (
+        "subnet-01234567,subnet-89abcdef",
+        "DISABLED",
+    )
 
 
 def test_nat_gateways_hide_the_workers(tmp_path: Path) -> None:

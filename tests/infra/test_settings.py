@@ -29,7 +29,7 @@ def test_what_cdk_itself_puts_into_the_context_is_left_alone() -> None:
 def test_the_command_line_hands_over_texts() -> None:
     settings = read_settings(
         {
-            "vpc_id": "vpc-0a1b",
+            "vpc_id": "vpc-0123456789abcdef0",
             "vpc_subnet_ids": "subnet-1, subnet-2",
             "availability_zones": '["eu-central-1a", "eu-central-1b"]',
             "nat_gateways": "0",
@@ -66,9 +66,9 @@ def test_every_mistake_is_named() -> None:
 @pytest.mark.parametrize(
     ("context", "says"),
     [
-        ({"vpc_id": "vpc-1"}, "vpc_id and vpc_subnet_ids belong together"),
+        ({"vpc_id": "vpc-01234567"}, "vpc_id and vpc_subnet_ids belong together"),
         (
-            {"vpc_id": "vpc-1", "vpc_subnet_ids": ["s-1", "s-2"], "availability_zones": ["a"]},
+            {"vpc_id": "vpc-01234567", "vpc_subnet_ids": ["s-1", "s-2"], "availability_zones": ["a"]},
             "availability_zones must name the zone of each of vpc_subnet_ids, in the same order",
         ),
         ({"region": "eu-central-1"}, "account and region belong together"),
