@@ -25,6 +25,7 @@ from backups.watching import Meter
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+FIRST_LINE_SECONDS = 2.0
 LINE_SECONDS = 30.0
 """How often progress is told where no terminal shows it."""
 
@@ -141,7 +142,9 @@ class Display:
         over = threading.Event()
 
         def tell() -> None:
-            while not over.wait(LINE_SECONDS):
+            pause = FIRST_LINE_SECONDS
+            while not over.wait(pause):
+                pause = min(LINE_SECONDS, 2 * pause)
                 for state in self._states():
                     self._say("  ".join((state.name, state.phase, *state.figures())))
 
