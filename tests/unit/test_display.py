@@ -101,6 +101,7 @@ def test_log_records_come_without_secrets_and_tracebacks_only_when_asked_for(
 def test_progress_is_told_in_lines_where_there_is_no_terminal(
     scrub: Scrubber, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, "FIRST_LINE_SECONDS", 0.01)
     monkeypatch.setattr(module, "LINE_SECONDS", 0.01)
     progress = Progress("data", f"Data {SECRET}")
     progress.enter("streaming")
