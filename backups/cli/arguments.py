@@ -309,7 +309,8 @@ example:
   backups watch nightly-20260131T020000Z
 """
 _CANCEL = """
-The workers are told to stop and leave nothing half; the notifications say that the run was stopped.
+The workers are told to stop and leave nothing half. What was stored before stays. No notification is sent, since
+Step Functions ends the whole run; whoever cancels knows.
 
 example:
   backups cancel nightly-20260131T020000Z

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -34,8 +37,41 @@ def test_json_is_the_report_and_nothing_else(backups: CommandLine) -> None:
 
 
 def test_quiet_and_the_old_command_say_nothing_when_all_is_well(backups: CommandLine) -> None:
-    ended = backups("run", "--quiet", backups.job)
-    assert (ended.code, ended.out, ended.err) == (0, "", "")
+    old = backups.program.with_name("backup")
+    for program, arguments in ((backups.program, ("run", "--quiet")), (old, ())):
+        ended = backups(*arguments, backups.job, program=program)
+        assert (ended.code, ended.out, ended.err) == (0, "", "")
+    ended = backups("-v", backups.job, program=old)
+    assert ended.code == 0
+    assert "data" in ended.out
+    backups.two.rename(backups.directory / "unplugged")
+    ended = backups(backups.job, program=old)
+    assert ended.code == 3
+    assert ended.out == ""
+    assert "error: data at two" in ended.err
+
+
+def test_terminal_shows_progress_and_leaves_the_table(backups: CommandLine) -> None:
+    shown, code = on_terminal(backups, "run", str(backups.job))
+    assert code == 0, shown
+    assert "\x1b[" in shown, "progress is drawn in place"
+    assert "sha256" in shown
+    assert "Traceback" not in shown
+
+
+def on_terminal(backups: CommandLine, *arguments: str) -> tuple[str, int]:
+    """What a terminal gets, and the exit code."""
+    ours, theirs = pty.openpty()
+    environment = {**backups.environment(), "TERM": "xterm"}
+    argv = [str(backups.program), *arguments]
+    process = subprocess.Popen(argv, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # how Linux tells that nobody holds the other end any more
+        while block := os.read(ours, 65536):
+            shown += block
+    os.close(ours)
+    return shown.decode(), process.wait(60)
 
 
 def test_one_destination_down_is_3_and_the_other_has_the_copy(backups: CommandLine) -> None:

@@ -93,10 +93,12 @@ class CommandLine:
         as_root = {"RUN_AS_USER": "root"} if os.geteuid() == 0 else {}
         return {**os.environ, **as_root, **self.env, **(more or {})}
 
-    def __call__(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Ended:
-        """Run ``backups`` to its end."""
+    def __call__(
+        self, *arguments: str | Path, env: Mapping[str, str] | None = None, program: Path | None = None
+    ) -> Ended:
+        """Run ``backups``, or another program, to its end."""
         done = subprocess.run(
-            [str(self.program), *map(str, arguments)],
+            [str(program or self.program), *map(str, arguments)],
             env=self.environment(env),
             cwd=self.directory,
             capture_output=True,
