@@ -12,6 +12,7 @@ from tests.servers.command_line import CommandLine
 from tests.servers.fake_path import FakePath
 from tests.servers.local_cloud import Sample, sample_cloud
 from tests.servers.mariadb import MariaDB
+from tests.servers.samba import Samba, samba
 from tests.servers.seaweed import Seaweed, seaweed
 
 
@@ -48,6 +49,13 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
     """A real S3 server; each test makes buckets of its own."""
     with seaweed(tmp_path_factory.mktemp("seaweed")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def samba_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samba]:
+    """A real file server; each test has a folder of its own on its share."""
+    with samba(tmp_path_factory.mktemp("samba")) as server:
         yield server
 
 

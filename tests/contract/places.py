@@ -12,6 +12,8 @@ import pytest
 from backups.destinations import DestinationConfig
 from backups.destinations.local import Local
 from backups.destinations.s3 import S3
+from backups.destinations.samba import Samba
+from tests.servers import samba
 from tests.servers.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY, Seaweed
 
 
@@ -103,9 +105,50 @@ class S3WithoutChecksumsPlace(S3Place):
     settings = {"checksums": "0"}  # noqa: RUF012 - never changed
 
 
+class SambaPlace(Place):
+    """A folder of its own on a share."""
+
+    def __init__(self, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+        super().__init__(request, tmp_path)
+        self.server: samba.Samba = request.getfixturevalue("samba_server")
+        self.folder = f"team a/{uuid.uuid4().hex}"
+        self.path.mkdir(parents=True)
+
+    @property
+    def path(self) -> Path:
+        """Where the server keeps it."""
+        return self.server.root / self.folder
+
+    def config(self, **changes: Any) -> DestinationConfig:
+        """The folder, over an encrypted connection."""
+        given = {
+            "hostname": "127.0.0.1",
+            "port": self.server.port,
+            "share": samba.SHARE,
+            "folder": self.folder,
+            "username": samba.USER,
+            "password": samba.PASSWORD,
+        }
+        return Samba.model_validate({**given, **changes})
+
+    def missing(self) -> DestinationConfig:
+        """Nothing ever makes a share."""
+        return self.config(share="NoSuchShare")
+
+    def leftovers(self) -> list[str]:
+        """Hidden files, and directories without any file."""
+        hidden = [str(path) for path in self.path.rglob(".*")]
+        return hidden + [str(path) for path in self.path.rglob("*") if path.is_dir() and not [*path.iterdir()]]
+
+    def wrong_secret(self, secret: str) -> DestinationConfig:
+        """A password that is not the user's."""
+        return self.config(password=secret)
+
+
 PLACES: dict[str, type[Place]] = {
     "local": LocalPlace,
     "s3": S3Place,
     "s3-md5": S3WithoutChecksumsPlace,
+    "samba": SambaPlace,
 }
 WITH_SECRET = [name for name, place in PLACES.items() if place.wrong_secret is not Place.wrong_secret]

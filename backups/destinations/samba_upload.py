@@ -1,0 +1,291 @@
+"""One file on its way to a share: written under a hidden name, flushed, checked, and renamed when it is whole."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import logging
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import smbclient
+
+from backups.destinations import samba_tree as tree
+from backups.destinations.base import Upload
+from backups.destinations.samba_errors import IN_USE, LostError, status_of
+from backups.destinations.samba_link import ANSWER_SECONDS, CONNECT_SECONDS, Link, Links
+from backups.destinations.samba_names import PARTIAL, to_names
+from backups.destinations.samba_samples import Samples
+from backups.errors import BackupsError, DestinationError, MissingError, VerificationError
+
+log = logging.getLogger("backups.destinations.samba")
+
+MIB = 1 << 20
+WRITE_BYTES = 4 * MIB
+"""One request. Smaller ones are slower, larger ones only need more memory."""
+
+RESERVE_BYTES = 4 * MIB
+"""What stays free, so that the server can still write what it needs itself."""
+
+LOOK_BYTES = 256 * MIB
+"""After so much the free space is looked at again, since others write there as well."""
+
+ABANDONED_SECONDS = 3600.0
+"""A partial file that nobody has open or wrote to for so long is left over. Who only lost the connection needs less."""
+
+T = TypeVar("T")
+
+
+class SambaUpload(Upload):
+    """A hidden file in the topmost directory of its key, open so that nobody else can remove it."""
+
+    def __init__(self, links: Links, key: str, *, full: bool) -> None:
+        """``full``: read the file back before it is renamed. Raises DestinationError, StoppedError."""
+        self._links = links
+        self._key = key
+        self._names = to_names(key)
+        top = self._names[:1] if len(self._names) > 1 else ()
+        self._partial = (*top, f".backups-{secrets.token_hex(8)}.partial")
+        self._full = full
+        self._samples = Samples()
+        self._blocks: list[bytes] = []
+        self._waiting = self._written = self._room = 0
+        self._looked_at = -1
+        self._link: Link | None = None
+        self._file: Any = None
+        self._tried = self._created = self._renaming = False
+        links.living.add(self._partial[-1])
+        try:
+            self._persist(self._begin)
+        except BaseException:
+            self.abort()
+            raise
+
+    def write(self, block: bytes) -> None:
+        """Gather blocks and write them in large requests; again where the connection broke."""
+        self._blocks.append(block)
+        self._waiting += len(block)
+        while self._waiting >= WRITE_BYTES:
+            gathered = b"".join(self._blocks)
+            self._keep(gathered[WRITE_BYTES:])
+            self._put(gathered[:WRITE_BYTES])
+
+    def _keep(self, rest: bytes) -> None:
+        self._blocks = [rest] if rest else []
+        self._waiting = len(rest)
+
+    def commit(self, size: int, sha256: str) -> str:
+        """Write the rest, flush, check, rename."""
+        rest = b"".join(self._blocks)
+        self._keep(b"")
+        if rest:
+            self._put(rest)
+        whole = self._persist(lambda: self._check(size, sha256))
+        self._persist(self._rename)
+        self._end()
+        return "size and sha256, read back" if whole else "size, blocks chosen at random read back"
+
+    def abort(self) -> None:
+        """Remove the partial file."""
+        if self._partial[-1] not in self._links.living:
+            return
+        self._blocks, self._waiting = [], 0
+        try:
+            if self._tried:
+                self._remove()
+        except BackupsError as error:
+            log.warning("%s; a run after an hour will remove %s", error, self._links.share.path(self._partial))
+        self._end()
+
+    def _remove(self) -> None:
+        """On another connection if ours is gone, even when the run is stopping."""
+        if self._link is None or self._link.is_cut:
+            self._drop()
+            self._link = Link(self._links.share, None)
+        try:
+            self._close(CONNECT_SECONDS)
+            tree.unlink(self._link, self._partial, CONNECT_SECONDS)
+            tree.prune(self._link, self._partial[:-1])
+        except LostError:
+            self._drop()
+            raise
+
+    def _end(self) -> None:
+        self._links.living.discard(self._partial[-1])
+        if self._link:
+            self._links.give_back(self._link)
+            self._link = None
+
+    # ------------------------------------------------------------------ the connection
+
+    def _persist(self, action: Callable[[], T]) -> T:
+        def attempt() -> T:
+            try:
+                return action()
+            except LostError:
+                self._drop()
+                raise
+
+        return self._links.persist(attempt)
+
+    def _drop(self) -> None:
+        """Forget a connection that is gone, and the file that was open on it."""
+        if self._file is not None:
+            self._file.fd._connected = False  # else it complains that nobody closed it
+            self._file = None
+        if self._link:
+            self._links.lost(self._link)
+            self._link = None
+
+    def _connected(self) -> Link:
+        if self._link is None:
+            self._link = self._links.take()
+        return self._link
+
+    def _opened(self) -> tuple[Link, Any]:
+        """The link and the open file; after a lost connection both are new, and everything will be read back."""
+        link = self._connected()
+        if self._file is None:
+            if self._created:
+                self._full = True  # what the server took, but had not flushed, may be lost
+                self._file = self._open(link, "r+b")
+            else:
+                self._tried = True
+                self._file = tree.making(link, self._partial[:-1], lambda: self._open(link, "w+b"))
+                self._created = True
+        return link, self._file
+
+    def _open(self, link: Link, mode: str) -> Any:
+        """Shared for reading and writing but not for removal: that tells others that its writer lives."""
+        with link.answering(f"{self._key} can't be created"):
+            path = link.share.path(self._partial)
+            return smbclient.open_file(path, mode=mode, buffering=0, share_access="rw", **link.options)
+
+    def _close(self, seconds: float = ANSWER_SECONDS) -> None:
+        if self._file is not None and self._link is not None:
+            with self._link.answering(f"{self._key} can't be closed", seconds):
+                self._file.close()
+            self._file = None
+
+    # ------------------------------------------------------------------ steps, each of which may be done again
+
+    def _begin(self) -> None:
+        link, file = self._opened()
+        self._refuse_other_case(link)
+        remove_abandoned(link, self._partial[:-1], self._links.living, file.fd.creation_time)
+        self._look_at_space(link, 0)
+
+    def _refuse_other_case(self, link: Link) -> None:
+        """Most servers take ``DB`` and ``db`` for one name: then the copies of two sources would replace each other."""
+        with suppress(MissingError):
+            for entry in tree.entries(link, self._names[:-1], self._names[-1]):
+                if entry.name != self._names[-1]:
+                    raise DestinationError(
+                        link.share.about(
+                            f"{self._key} can't be stored beside {entry.name}: to this share both are one"
+                        ),
+                        hint="give the source an id that differs in more than upper and lower case",
+                        permanent=True,
+                    )
+
+    def _look_at_space(self, link: Link, needed: int) -> None:
+        if self._looked_at >= 0 and self._written - self._looked_at < LOOK_BYTES and needed <= self._room:
+            return
+        free = tree.free(link)
+        self._looked_at = self._written
+        self._room = 1 << 62 if free is None else free - RESERVE_BYTES
+        if needed > self._room:
+            raise DestinationError(
+                link.share.about(f"{self._key} can't be written: the disk is full, {(free or 0) / MIB:.1f} MB free"),
+                hint="make room, or keep fewer copies with retention_copies or retention_days",
+                permanent=True,
+            )
+
+    def _put(self, data: bytes) -> None:
+        def put() -> None:
+            link, file = self._opened()
+            self._look_at_space(link, len(data))
+            rest = memoryview(data)
+            file.seek(self._written)
+            while rest:
+                with link.answering(f"{self._key} can't be written"):
+                    rest = rest[file.write(rest) :]
+
+        self._persist(put)
+        self._samples.add(self._written, data)
+        self._written += len(data)
+        self._room -= len(data)
+
+    def _check(self, size: int, sha256: str) -> bool:
+        """Returns whether everything was read back."""
+        link, file = self._opened()
+        with link.answering(f"{self._key} can't be flushed"):
+            file.fd.flush()
+        found = tree.size_of(link, self._partial)
+        if not size == found == self._written:
+            raise VerificationError(link.share.about(f"{self._key} has {found} bytes instead of {size}"))
+        if self._full:
+            digest = hashlib.sha256()
+            for block in self._read(link, file, 0, size):
+                digest.update(block)
+            right = digest.hexdigest() == sha256
+        else:
+            right = all(self._is_right(link, file, s.offset, s.size, s.digest) for s in self._samples)
+        if not right:
+            raise VerificationError(
+                link.share.about(f"{self._key} reads back with other bytes than were written"),
+                hint="look for errors of the disk in the server's log",
+            )
+        return self._full
+
+    def _is_right(self, link: Link, file: Any, offset: int, size: int, expected: bytes) -> bool:
+        digest = hashlib.sha256()
+        for block in self._read(link, file, offset, size):
+            digest.update(block)
+        return digest.digest() == expected
+
+    def _read(self, link: Link, file: Any, offset: int, size: int) -> Iterator[bytes]:
+        file.seek(offset)
+        while size:
+            with link.answering(f"{self._key} can't be read back"):
+                block = file.read(min(size, WRITE_BYTES))
+            if not block:
+                return
+            size -= len(block)
+            yield block
+
+    def _rename(self) -> None:
+        link = self._connected()
+        self._close()
+        again, self._renaming = self._renaming, True
+        try:
+            tree.rename(link, self._partial, self._names)
+        except MissingError:
+            # The answer to the first attempt was lost with the connection.
+            if not (again and self._is_there(link)):
+                raise
+        except DestinationError as error:
+            if again and status_of(error.__cause__) in IN_USE:
+                # The server has not noticed yet that our first connection is gone.
+                raise LostError(error.message, hint=error.hint) from error
+            raise
+
+    def _is_there(self, link: Link) -> bool:
+        with suppress(MissingError):
+            return tree.size_of(link, self._names) == self._written
+        return False
+
+
+def remove_abandoned(link: Link, directory: tree.Names, living: set[str], now: dt.datetime) -> None:
+    """Remove partial files whose writers are gone. ``now`` is the time on the server's clock, as are all others."""
+    for entry in tree.entries(link, directory, ".backups-*"):
+        old = (now - entry.modified).total_seconds() > ABANDONED_SECONDS
+        if old and PARTIAL.fullmatch(entry.name) and entry.name not in living:
+            try:
+                tree.unlink(link, (*directory, entry.name), ANSWER_SECONDS)
+            except LostError:
+                raise
+            except DestinationError as error:
+                log.info("%s", error)  # its writer lives, or it is another user's
