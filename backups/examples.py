@@ -109,5 +109,14 @@ EXAMPLES: dict[str, dict[str, Example]] = {
             "username": "prometheus",
             "password": _secret("prometheus"),
         },
+        "sns": {
+            "type": "sns",
+            "topic_arn": "arn:aws:sns:eu-west-1:123456789012:backups",
+            "notify_on": "change",
+            "remind_days": 7,
+        },
+        "webhook": {"type": "webhook", "url": _secret("hook"), "secret": _secret("hook_key")},
+        "healthchecks": {"type": "healthchecks", "ping_url": _secret("healthchecks")},
+        "apprise": {"type": "apprise", "url": _secret("apprise"), "notify_on_success": False},
     },
 }

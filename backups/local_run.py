@@ -14,11 +14,12 @@ from pathlib import Path
 from backups.context import Cancel, Context
 from backups.errors import BackupsError, ExitCode, JobError, StoppedError
 from backups.job import Job
-from backups.notifying import notify_all, scrubbed
+from backups.notifying import notify_start, scrubbed
+from backups.outcomes import notify_here
 from backups.planning import plan, run_id
 from backups.progress import Progress
 from backups.pruning import prune
-from backups.records import Notified, Outcome, Plan, PlanItem, Pruned, Result, RunReport, overall
+from backups.records import Notified, Outcome, Plan, PlanItem, Pruned, Result, RunReport, RunStart, overall
 from backups.running import run_source
 from backups.secrets import Secrets
 from backups.storing import Connections
@@ -69,7 +70,7 @@ def run_job(job: Job, sources: Sequence[str] | None, secrets: Secrets, cancel: C
             outcome = Outcome.SKIPPED if isinstance(error, BusyError) else Outcome.FAILED
             report = make_report(planned, (), outcome=outcome, error=error)
             context = Context(tmpdir=job.settings.tmpdir, secrets=secrets, cancel=cancel)
-            return LocalRun(report, notify_all(job, report, context))
+            return LocalRun(report, notify_here(job, report, context))
         return _run(job, planned, Context(tmpdir=private, secrets=secrets, cancel=cancel), watch)
 
 
@@ -114,14 +115,26 @@ def make_report(
     )
 
 
+def make_start(planned: Plan) -> RunStart:
+    """What channels are told of when a run begins. Pure."""
+    return RunStart(
+        job=planned.job,
+        run=planned.run,
+        hostname=planned.hostname,
+        started=planned.planned,
+        sources=tuple(item.name for item in planned.items),
+    )
+
+
 def _run(job: Job, planned: Plan, context: Context, watch: Watch) -> LocalRun:
+    starts_told = notify_start(job, make_start(planned), context)
     results = _back_up(job, planned, context, watch)
     pruned = _apply_retention(job, planned, results, context, watch)
     stopped = _stopped(context)
     report = make_report(planned, results, pruned, error=stopped)
     if job.notifications:
         watch.note("sending notifications")
-    return LocalRun(report, notify_all(job, report, context), stopped)
+    return LocalRun(report, (*starts_told(), *notify_here(job, report, context)), stopped)
 
 
 def _back_up(job: Job, planned: Plan, context: Context, watch: Watch) -> list[Result]:

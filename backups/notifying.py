@@ -5,19 +5,22 @@ from __future__ import annotations
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar, get_origin
 
 from pydantic import BaseModel, SecretStr
 
+from backups.changes import due
 from backups.context import Context
 from backups.errors import BackupsError, NotificationError
 from backups.job import Job
 from backups.notifications.base import Notification
 from backups.notifications.webhook import hide_address
-from backups.records import Notified, RunReport
+from backups.records import Notified, RunReport, RunStart, Told
 
 Record = TypeVar("Record", bound=BaseModel)
 
@@ -36,21 +39,54 @@ DEFAULT_PATIENCE = Patience()
 
 
 def notify(
-    job: Job, channel_id: str, report: RunReport, context: Context, *, patience: Patience = DEFAULT_PATIENCE
+    job: Job,
+    channel_id: str,
+    report: RunReport,
+    context: Context,
+    *,
+    previous: Told | None = None,
+    patience: Patience = DEFAULT_PATIENCE,
 ) -> Notified:
-    """Tell one channel. Never raises: what went wrong is in the record, without secrets."""
-    deadline = time.monotonic() + patience.limit
-    return _outcome(_start(job, channel_id, report, context, patience), deadline, job, channel_id, patience)
+    """Tell one channel. Never raises: what went wrong is in the record, without secrets.
+
+    ``previous`` is what the channel was last told, for those that want to hear of changes only.
+    """
+    telling = _Telling(job, channel_id, context, patience)
+    return telling.started(lambda: telling.of_end(report, previous))()
 
 
 def notify_all(
-    job: Job, report: RunReport, context: Context, *, patience: Patience = DEFAULT_PATIENCE
+    job: Job,
+    report: RunReport,
+    context: Context,
+    *,
+    previous: Mapping[str, Told] = MappingProxyType({}),
+    patience: Patience = DEFAULT_PATIENCE,
 ) -> tuple[Notified, ...]:
-    """Tell every channel of the job at once; one that hangs or breaks is no matter to the others. Never raises."""
-    deadline = time.monotonic() + patience.limit
-    ids = [channel.id for channel in job.notifications]
-    started = [_start(job, id_, report, context, patience) for id_ in ids]
-    return tuple(_outcome(future, deadline, job, id_, patience) for future, id_ in zip(started, ids, strict=True))
+    """Tell every channel of the job at once; one that hangs or breaks is no matter to the others. Never raises.
+
+    ``previous`` is what channels were last told, by their ids.
+    """
+    outcomes = []
+    for channel in job.notifications:
+        telling = _Telling(job, channel.id, context, patience)
+        outcomes.append(telling.started(partial(telling.of_end, report, previous.get(channel.id))))
+    return tuple(outcome() for outcome in outcomes)
+
+
+def notify_start(
+    job: Job, begun: RunStart, context: Context, *, patience: Patience = DEFAULT_PATIENCE
+) -> Callable[[], tuple[Notified, ...]]:
+    """Begin to tell the channels that want to know that a run begins, and return at once. Never raises.
+
+    The answer waits for them, so that no channel hears of the end first, and returns those that were not told.
+    """
+    outcomes = []
+    for channel in job.notifications:
+        if channel.notify_on_start:
+            telling = _Telling(job, channel.id, context, patience)
+            outcomes.append(telling.started(partial(telling.of_start, begun)))
+    return lambda: tuple(answer for outcome in outcomes if (answer := outcome()).status == "failed")
 
 
 def scrubbed(record: Record, scrub: Callable[[str], str]) -> Record:
@@ -58,58 +94,84 @@ def scrubbed(record: Record, scrub: Callable[[str], str]) -> Record:
     return _scrubbed(record, scrub)  # type: ignore[no-any-return]
 
 
-def _start(job: Job, channel_id: str, report: RunReport, context: Context, patience: Patience) -> Future[Notified]:
-    """Tell the channel in a thread that can't keep the process alive."""
-    future: Future[Notified] = Future()
+@dataclass(frozen=True)
+class _Telling:
+    """One channel that is being told."""
 
-    def work() -> None:
-        future.set_result(_tell(job, channel_id, report, context, patience))
+    job: Job
+    channel_id: str
+    context: Context
+    patience: Patience
 
-    threading.Thread(target=work, name=f"notify-{channel_id}", daemon=True).start()
-    return future
+    def started(self, tell: Callable[[], Notified]) -> Callable[[], Notified]:
+        """Call ``tell`` in a thread that can't keep the process alive; the answer waits for it, but not for ever."""
+        deadline = time.monotonic() + self.patience.limit
+        future: Future[Notified] = Future()
+        work = threading.Thread(target=lambda: future.set_result(tell()), name=f"notify-{self.channel_id}", daemon=True)
+        work.start()
+        return lambda: self._outcome(future, deadline)
 
+    def of_end(self, report: RunReport, previous: Told | None) -> Notified:
+        """Tell how a run ended, if the channel wants to know."""
 
-def _outcome(future: Future[Notified], deadline: float, job: Job, channel_id: str, patience: Patience) -> Notified:
-    try:
-        return future.result(timeout=max(0.0, deadline - time.monotonic()))
-    except TimeoutError:
-        error = f"no answer within {patience.limit:g} s; the message may have arrived all the same"
-        return Notified(channel=channel_id, type=_type(job, channel_id), status="failed", error=error)
+        def send(channel: Notification) -> bool:
+            if not channel.wants(report) or not due(channel, report, previous):
+                return False
+            channel = self._ready(channel)
+            about = scrubbed(report, self.context.secrets.scrub)
+            self._tried_twice(lambda: channel.send(about, self.context))
+            return True
 
+        return self._recorded(send)
 
-def _tell(job: Job, channel_id: str, report: RunReport, context: Context, patience: Patience) -> Notified:
-    type_ = _type(job, channel_id)
-    try:
-        channel = job.notification(channel_id)
-        if not channel.wants(report):
-            return Notified(channel=channel_id, type=type_, status="not wanted")
-        channel = context.secrets.resolve(channel)
-        _hide_secrets(job, channel, context)
-        _send(channel, scrubbed(report, context.secrets.scrub), context, patience)
-    except BackupsError as error:
-        return _failed(channel_id, type_, str(error), context)
-    except BaseException as error:  # a third-party channel may raise anything, SystemExit too
-        return _failed(channel_id, type_, f"{type(error).__name__}: {error}", context)
-    return Notified(channel=channel_id, type=type_, status="sent")
+    def of_start(self, begun: RunStart) -> Notified:
+        """Tell that a run begins."""
 
+        def start(channel: Notification) -> bool:
+            channel = self._ready(channel)
+            about = scrubbed(begun, self.context.secrets.scrub)
+            self._tried_twice(lambda: channel.start(about, self.context))
+            return True
 
-def _type(job: Job, channel_id: str) -> str:
-    """The channel's type; empty when the job has no such channel."""
-    return next((channel.type for channel in job.notifications if channel.id == channel_id), "")
+        return self._recorded(start)
 
+    def _ready(self, channel: Notification) -> Notification:
+        """The channel with its references resolved, and every secret known to the scrubber."""
+        channel = self.context.secrets.resolve(channel)
+        _hide_secrets(self.job, channel, self.context)
+        return channel
 
-def _failed(channel_id: str, type_: str, error: str, context: Context) -> Notified:
-    return Notified(channel=channel_id, type=type_, status="failed", error=context.secrets.scrub(error))
+    def _tried_twice(self, send: Callable[[], None]) -> None:
+        try:
+            send()
+        except NotificationError as error:
+            if error.permanent:
+                raise
+            time.sleep(self.patience.retry_after)
+            send()
 
+    def _recorded(self, tell: Callable[[Notification], bool]) -> Notified:
+        try:
+            sent = tell(self.job.notification(self.channel_id))
+        except BackupsError as error:
+            return self._failed(str(error))
+        except BaseException as error:  # a third-party channel may raise anything, SystemExit too
+            return self._failed(f"{type(error).__name__}: {error}")
+        return self._record("sent" if sent else "not wanted")
 
-def _send(channel: Notification, report: RunReport, context: Context, patience: Patience) -> None:
-    try:
-        channel.send(report, context)
-    except NotificationError as error:
-        if error.permanent:
-            raise
-        time.sleep(patience.retry_after)
-        channel.send(report, context)
+    def _outcome(self, future: Future[Notified], deadline: float) -> Notified:
+        try:
+            return future.result(timeout=max(0.0, deadline - time.monotonic()))
+        except TimeoutError:
+            error = f"no answer within {self.patience.limit:g} s; the message may have arrived all the same"
+            return self._record("failed", error)
+
+    def _failed(self, error: str) -> Notified:
+        return self._record("failed", self.context.secrets.scrub(error))
+
+    def _record(self, status: Literal["sent", "not wanted", "failed"], error: str = "") -> Notified:
+        type_ = next((c.type for c in self.job.notifications if c.id == self.channel_id), "")
+        return Notified(channel=self.channel_id, type=type_, status=status, error=error)
 
 
 def _hide_secrets(job: Job, channel: Notification, context: Context) -> None:

@@ -140,6 +140,28 @@ class Notified(Record):
     error: str = ""
 
 
+class RunStart(Record):
+    """A run that begins."""
+
+    job: str
+    run: str
+    hostname: str
+    started: dt.datetime
+    sources: tuple[str, ...] = ()
+    """Names of the sources."""
+    link: str = ""
+    """Where to look, such as the execution's page; empty on one machine."""
+
+
+class Told(Record):
+    """What a channel was last told of, for those that are told of changes only."""
+
+    at: dt.datetime
+    """When the run began that it was told of."""
+    failing: tuple[str, ...] = ()
+    """Ids of the sources that were not stored everywhere; an empty id stands for the run itself."""
+
+
 class RunReport(Record):
     """A whole run: what the notifications tell."""
 

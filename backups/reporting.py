@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from backups.changes import told_after
 from backups.cloud import JOB_NAME, Cloud, ObjectPointer, load_deployed
 from backups.context import Context
 from backups.errors import BackupsError, NotificationError
@@ -103,8 +104,14 @@ def deliver(state: State, channel: Channel, context: Context) -> Notified:
     told = state.report(channel.job, channel.run)
     if told is None:
         raise BackupsError(f"run {channel.run} of job '{channel.job}' has no report")
-    answer = notify(load_deployed(channel.job_file, channel.job), channel.channel, told, context)
+    job = load_deployed(channel.job_file, channel.job)
+    changes_only = any(c.id == channel.channel and c.notify_on == "change" for c in job.notifications)
+    before = state.told(channel.job, channel.channel) if changes_only else None
+    answer = notify(job, channel.channel, told, context, previous=before)
     state.put_notified(channel.job, channel.run, answer)
+    after = told_after(told, before, answer)
+    if changes_only and after and after != before:
+        state.put_told(channel.job, channel.channel, after)
     if answer.status == "failed":
         raise NotificationError(f"channel {channel.channel} was not told: {answer.error}")
     return answer

@@ -8,6 +8,7 @@
     runs/{job}/{run}/pruned/{source}/{destination}.json    Pruned, by Retention
     runs/{job}/{run}/report.json                           RunReport, by Report
     runs/{job}/{run}/notified/{channel}.json               Notified, by Notify
+    outcomes/{job}/{channel}.json                          Told, by Notify; what a channel knows that hears of changes
 
 Records only: never a secret, never a byte of a backup.
 """
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from backups.errors import BackupsError
 from backups.progress import ProgressRecord
-from backups.records import Notified, Plan, Pruned, Record, Result, RunReport
+from backups.records import Notified, Plan, Pruned, Record, Result, RunReport, Told
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -117,6 +118,14 @@ class State:
         """What became of every channel's message."""
         return self._all(_prefix(job, run, "notified"), Notified)
 
+    def put_told(self, job: str, channel: str, told: Told) -> None:
+        """Store what a channel was last told."""
+        self._put(_outcome_key(job, channel), told.model_dump_json())
+
+    def told(self, job: str, channel: str) -> Told | None:
+        """What a channel was last told; None when nothing was recorded."""
+        return self._get(_outcome_key(job, channel), Told)
+
     def _put(self, key: str, content: str, *, replace: bool = True) -> bool:
         condition: dict[str, Any] = {} if replace else {"IfNoneMatch": "*"}
 
@@ -166,6 +175,10 @@ class State:
 
 def _key(job: str, run: str, *parts: str) -> str:
     return f"{_prefix(job, run, *parts)[:-1]}.json"
+
+
+def _outcome_key(job: str, channel: str) -> str:
+    return f"outcomes/{job}/{channel}.json"
 
 
 def _prefix(job: str, run: str, *parts: str) -> str:

@@ -16,6 +16,7 @@ from backups.destinations import DestinationConfig
 from backups.destinations.s3 import S3
 from backups.job import Job
 from backups.naming import host_prefix
+from backups.notifications.sns import Sns
 from backups.secrets import references
 
 _WRITE = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:GetObject", "s3:GetObjectVersion")
@@ -52,8 +53,11 @@ class Grants:
         ]
 
     def notify(self, jobs: Iterable[Job]) -> list[iam.PolicyStatement]:
-        """For the Notify function: the secrets of channels."""
-        return [*self._secrets(c for job in jobs for c in job.notifications), *self._other_keys(_DECRYPT)]
+        """For the Notify function: the secrets of channels, and the topics that get messages."""
+        channels = [channel for job in jobs for channel in job.notifications]
+        topics = sorted({c.topic_arn for c in channels if isinstance(c, Sns) and not c.aws_access_key_id})
+        publish = [allow(("sns:Publish",), topics)] if topics else []
+        return [*self._secrets(channels), *publish, *self._other_keys(_DECRYPT)]
 
     def _prune(self, job: Job, destination: S3) -> list[iam.PolicyStatement]:
         prefix = f"{destination.prefix}{host_prefix(job.hostname)}"

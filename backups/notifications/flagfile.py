@@ -21,6 +21,7 @@ class FlagFile(Notification):
     label: ClassVar[str] = "Flag file"
     identity: ClassVar[tuple[str, ...]] = ("filename",)
     aliases: ClassVar[dict[str, str]] = {"flagfile": "filename"}
+    needs_every_run: ClassVar[bool] = True
 
     type: Literal["flagfile"] = "flagfile"
 

@@ -1,17 +1,22 @@
-"""The words of a run's message: a line for each source as the old tool wrote it, and what else must be known. Pure."""
+"""The words of a run's message: a line for each source as the old tool wrote it, and what else must be known. Pure.
+
+Plain texts are made of ``lines`` and ``notes``. Rich forms are made of ``entries``, which hold the same and the rest.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from backups.records import Outcome, Result, RunReport
+from backups.records import Outcome, Result, RunReport, RunStart
 
 JOB_LABEL = "Job"
 """Stands where the type of a source does, when a message is about a whole run."""
 
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _LONGEST_NAME = 200  # characters
 _LONGEST_REASON = 1000
 _MOST_NOTES = 10  # warnings or refused keys of one source; the rest is counted
@@ -20,11 +25,32 @@ _WORST_FIRST = (Outcome.FAILED, Outcome.PARTIAL, Outcome.SKIPPED, Outcome.STORED
 
 
 @dataclass(frozen=True)
+class Fact:
+    """One thing to know of a source."""
+
+    name: str
+    value: str
+    in_line: bool = False
+    """The source's line says it already."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A source, the run itself or its retention, as rich forms show it."""
+
+    title: str
+    line: str
+    """What plain texts say of it."""
+    outcome: Outcome
+    facts: tuple[Fact, ...] = ()
+
+
+@dataclass(frozen=True)
 class Message:
     """What a channel sends, as it is or cut to its size."""
 
     ok: bool
-    """Everything was stored everywhere."""
+    """Everything was stored everywhere, or the run only begins."""
     subject: str
     lines: tuple[str, ...]
     """One for each source, the worst first; one for the run when it has no sources."""
@@ -32,6 +58,24 @@ class Message:
     """Warnings and refused removals."""
     link: str = ""
     """Where to look."""
+    entries: tuple[Entry, ...] = ()
+    """The same for rich forms, in the same order, with sizes, times and places."""
+    begins: bool = False
+    """The run begins; else it has ended."""
+    job: str = ""
+    run: str = ""
+    hostname: str = ""
+    at: dt.datetime = _EPOCH
+    """When the run began or ended."""
+    ids: tuple[str, ...] = ()
+    """Of the sources; of the job when there are none."""
+    labels: tuple[str, ...] = ()
+    """Their types."""
+
+    @property
+    def identity(self) -> str:
+        """The same for every try to send the message, and for no other message of the job."""
+        return "\n".join((self.job, self.run, "begins" if self.begins else "ended"))
 
     @property
     def text(self) -> str:
@@ -59,8 +103,43 @@ def render(report: RunReport) -> Message:
     lines = [_source_line(result) for result in results]
     if report.error or not results:
         lines.insert(0, _run_line(report))
-    notes = [*_warnings(results), *_retention(report)]
-    return Message(ok, _subject(report), tuple(lines), tuple(notes), one_line(report.link))
+    retention = list(_retention(report))
+    return Message(
+        ok=ok,
+        subject=_subject(report),
+        lines=tuple(lines),
+        notes=(*_warnings(results), *retention),
+        link=one_line(report.link),
+        entries=tuple(_entries(report, results, lines, retention)),
+        job=report.job,
+        run=report.run,
+        hostname=report.hostname,
+        at=report.finished,
+        ids=tuple(result.source for result in report.results) or (report.job,),
+        labels=tuple(result.label for result in report.results) or (JOB_LABEL,),
+    )
+
+
+def render_start(begun: RunStart) -> Message:
+    """The message that a run begins."""
+    name, host, count = _name(begun.job), one_line(begun.hostname), len(begun.sources)
+    line = f"Backup of '{name}' ({JOB_LABEL}) on '{host}' has started [sources: {count}]."
+    names = shortened(", ".join(_name(source) for source in begun.sources), _LONGEST_REASON)
+    facts = (Fact("Sources", names), Fact("Began", f"{begun.started:%Y-%m-%d %H:%M} UTC"))
+    return Message(
+        ok=True,
+        subject=f"Backup of {name} ({JOB_LABEL}) on {host} has started",
+        lines=(line,),
+        link=one_line(begun.link),
+        entries=(Entry(f"{name} ({JOB_LABEL}) on {host}", line, Outcome.STORED, facts),),
+        begins=True,
+        job=begun.job,
+        run=begun.run,
+        hostname=begun.hostname,
+        at=begun.started,
+        ids=(begun.job,),
+        labels=(JOB_LABEL,),
+    )
 
 
 def one_line(text: str) -> str:
@@ -71,6 +150,40 @@ def one_line(text: str) -> str:
 def shortened(text: str, limit: int) -> str:
     """At most ``limit`` characters, with a note when some are missing."""
     return text if len(text) <= limit else text[: max(0, limit - len(_CUT))] + _CUT[:limit]
+
+
+def fitted(cut: Callable[[int], str], limit: int, measure: Callable[[str], int] = len) -> str:
+    """What ``cut`` makes of as many characters as may be, so that it measures at most ``limit``.
+
+    For texts that grow when they are escaped after they were cut.
+    """
+    text = cut(limit)
+    if measure(text) <= limit:
+        return text
+    fits, too_long = 0, limit
+    best = cut(0)
+    while too_long - fits > 1:
+        middle = (fits + too_long) // 2
+        text = cut(middle)
+        if measure(text) <= limit:
+            fits, best = middle, text
+        else:
+            too_long = middle
+    return best
+
+
+def utf16_units(text: str) -> int:
+    """Length as services count that are written in languages with 16-bit characters; never less than ``len``."""
+    return len(text.encode("utf-16-le")) // 2
+
+
+def human_time(seconds: float) -> str:
+    """Seconds as ``7 min 5 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def human_size(size: int) -> str:
@@ -95,6 +208,59 @@ def _subject(report: RunReport) -> str:
     if report.outcome is Outcome.STORED:
         return f"{what} was successful"
     return f"ERROR: {what} {'was skipped' if report.outcome is Outcome.SKIPPED else 'failed'}"
+
+
+def _entries(
+    report: RunReport, results: Sequence[Result], lines: Sequence[str], retention: Sequence[str]
+) -> Iterable[Entry]:
+    """What rich forms show, in the order of the lines."""
+    rest = list(lines)
+    if len(lines) > len(results):
+        title = f"{_name(report.job)} ({JOB_LABEL}) on {one_line(report.hostname)}"
+        facts = [*_reasons(report.error, report.hint), _time(report.started, report.finished)]
+        yield Entry(title, rest.pop(0), report.outcome, tuple(facts))
+    for result, line in zip(results, rest, strict=True):
+        yield Entry(
+            f"{_name(result.name)} ({one_line(result.label)}) on {one_line(result.hostname)}",
+            line,
+            result.outcome,
+            tuple(_facts(result)),
+        )
+    if retention:
+        facts = [Fact("Problem", line) for line in retention]
+        yield Entry("Retention", f"Retention: {len(retention)} problems", Outcome.PARTIAL, tuple(facts))
+
+
+def _facts(result: Result) -> Iterable[Fact]:
+    stored = [place for place in result.destinations if place.status == "stored"]
+    if result.outcome is not Outcome.STORED:
+        yield from _reasons(result.error, result.hint)
+        for place in result.destinations:
+            if place.status == "failed":
+                reason = _reason(place.error, place.hint) or "no reason was given"
+                yield Fact("Not stored at", f"'{one_line(place.destination)}': {reason}", in_line=True)
+    if stored:
+        yield Fact("Size", human_size(result.size), in_line=True)
+    yield _time(result.started, result.finished)
+    if stored:
+        where = ", ".join(f"'{one_line(at.destination)}' in {human_time(at.seconds)}" for at in stored)
+        yield Fact("Stored at", shortened(where, _LONGEST_REASON))
+    for warning in _told_warnings(result):
+        yield Fact("Warning", warning)
+
+
+def _reasons(error: str, hint: str) -> Iterable[Fact]:
+    if error:
+        yield Fact("Error", _reason(error), in_line=True)
+    if hint:
+        yield Fact("Way out", _reason(hint), in_line=True)
+
+
+def _time(started: dt.datetime, finished: dt.datetime) -> Fact:
+    began, ended = started.astimezone(dt.UTC), finished.astimezone(dt.UTC)
+    took = human_time((ended - began).total_seconds())
+    until = f"{ended:%H:%M}" if ended.date() == began.date() else f"{ended:%Y-%m-%d %H:%M}"
+    return Fact("Time", f"{took}, from {began:%Y-%m-%d %H:%M} to {until} UTC")
 
 
 def _counts(results: Sequence[Result]) -> str:
@@ -139,10 +305,13 @@ def _failure(result: Result) -> str:
 def _warnings(results: Iterable[Result]) -> Iterable[str]:
     for result in results:
         about = f"'{_name(result.name)}' ({one_line(result.label)})"
-        for warning in result.warnings[:_MOST_NOTES]:
-            yield f"Warning for {about}: {_reason(warning)}"
-        if len(result.warnings) > _MOST_NOTES:
-            yield f"Warning for {about}: {len(result.warnings) - _MOST_NOTES} more warnings"
+        yield from (f"Warning for {about}: {warning}" for warning in _told_warnings(result))
+
+
+def _told_warnings(result: Result) -> Iterable[str]:
+    yield from (_reason(warning) for warning in result.warnings[:_MOST_NOTES])
+    if len(result.warnings) > _MOST_NOTES:
+        yield f"{len(result.warnings) - _MOST_NOTES} more warnings"
 
 
 def _retention(report: RunReport) -> Iterable[str]:

@@ -1,16 +1,30 @@
-"""Prometheus: the model of the channel; sending is not connected yet."""
+"""Prometheus: sizes, times and outcomes at a push gateway. backups/notifications/metrics.py says which, and where."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from typing import ClassVar, Literal
 
-from pydantic import SecretStr
+import requests
+from pydantic import SecretStr, model_validator
 
 from backups.config import WebAddress
 from backups.context import Context
-from backups.errors import NotificationError
 from backups.notifications.base import Notification
+from backups.notifications.metrics import CONTENT_TYPE, Group, exposition, group_path, groups
+from backups.notifications.webhook import Call, request
 from backups.records import RunReport
+
+_MOST_WORKERS = 8
+_CALLS_OF_A_WORKER = 100  # a job may have ten thousand sources; one by one they would take minutes
+
+_HINTS: dict[int, str] = {
+    HTTPStatus.BAD_REQUEST: "another program pushes metrics of the same name and another kind",
+    HTTPStatus.UNAUTHORIZED: "check 'username' and 'password'",
+    HTTPStatus.NOT_FOUND: "'url' is the gateway's address, without '/metrics'",
+    HTTPStatus.TOO_MANY_REQUESTS: "too many pushes at once",
+}
 
 
 class Prometheus(Notification):
@@ -19,7 +33,7 @@ class Prometheus(Notification):
     label: ClassVar[str] = "Prometheus"
     identity: ClassVar[tuple[str, ...]] = ("url",)
     nested: ClassVar[tuple[str, ...]] = ("credentials",)
-    unavailable: ClassVar[str] = "Prometheus is not connected"
+    needs_every_run: ClassVar[bool] = True
 
     type: Literal["prometheus"] = "prometheus"
 
@@ -32,5 +46,37 @@ class Prometheus(Notification):
     password: SecretStr | None = None
     """Password of the user."""
 
-    def send(self, report: RunReport, context: Context) -> None:  # noqa: ARG002
-        raise NotificationError(self.not_yet(), permanent=True)
+    @model_validator(mode="after")
+    def _whole_login(self) -> Prometheus:
+        if bool(self.username) != bool(self.password and self.password.get_secret_value()):
+            raise ValueError("give both 'username' and 'password', or neither")
+        return self
+
+    def send(self, report: RunReport, context: Context) -> None:
+        login = None
+        if self.password and self.username:
+            login = (self.username, self.password.get_secret_value())
+            context.secrets.scrub.add(login[1])
+        base = self.url.rstrip("/").removesuffix("/metrics")
+        calls = [_call(base, group, login) for group in groups(report)]
+        workers = min(_MOST_WORKERS, 1 + len(calls) // _CALLS_OF_A_WORKER)
+
+        def push(number: int) -> None:
+            with requests.Session() as session:
+                for call in calls[number::workers]:
+                    request(call, context, session)
+
+        with ThreadPoolExecutor(workers, thread_name_prefix="push") as pool:
+            list(pool.map(push, range(workers)))  # the list is what raises the error of any of them
+
+
+def _call(base: str, group: Group, login: tuple[str, str] | None) -> Call:
+    return Call(
+        "Push gateway",
+        base + group_path(group.labels),
+        exposition(group.metrics),
+        method="PUT" if group.whole else "POST",
+        content_type=CONTENT_TYPE,
+        login=login,
+        hints=_HINTS,
+    )

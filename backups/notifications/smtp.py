@@ -17,8 +17,9 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from backups.config import Flag
 from backups.context import Context
 from backups.errors import NotificationError
-from backups.notifications.base import REQUEST_SECONDS, Notification
-from backups.notifications.message import JOB_LABEL, Message, one_line, render, shortened
+from backups.notifications.base import REQUEST_SECONDS, MessageChannel
+from backups.notifications.message import Message, one_line, shortened
+from backups.notifications.rich import html_page
 from backups.records import Outcome, RunReport
 
 _LONGEST = 200_000  # characters of text; a job may have ten thousand sources
@@ -39,8 +40,8 @@ Addresses = Annotated[
 ]
 
 
-class Smtp(Notification):
-    """A mail."""
+class Smtp(MessageChannel):
+    """A mail: plain text, and a page with tables for programs that show it."""
 
     label: ClassVar[str] = "Mail"
     identity: ClassVar[tuple[str, ...]] = ("host", "success_to", "failure_to")
@@ -88,14 +89,16 @@ class Smtp(Notification):
         return self
 
     def wants(self, report: RunReport) -> bool:
-        return super().wants(report) and bool(self._recipients(report))
+        return super().wants(report) and bool(self._recipients(report.outcome is Outcome.STORED))
 
-    def send(self, report: RunReport, context: Context) -> None:
-        message = mail(self, report, render(report))
+    def post(self, message: Message, context: Context) -> None:
+        letter = mail(self, message)
+        if not letter["To"]:
+            return  # of a run that begins, nobody who is told of success knows either
         _hide_credentials(self, context)
         try:
             with _closing(self._connect()) as server:
-                refused = server.send_message(message)
+                refused = server.send_message(letter)
         except (smtplib.SMTPException, OSError, ValueError) as error:
             raise _explained(self, error, context) from None
         if refused:
@@ -105,8 +108,8 @@ class Smtp(Notification):
                 permanent=True,  # a second mail would reach those twice
             )
 
-    def _recipients(self, report: RunReport) -> tuple[str, ...]:
-        return self.success_to if report.outcome is Outcome.STORED else self.failure_to
+    def _recipients(self, ok: bool) -> tuple[str, ...]:
+        return self.success_to if ok else self.failure_to
 
     @property
     def _port(self) -> int:
@@ -142,30 +145,31 @@ class Smtp(Notification):
             raise NotificationError(f"'ca_file' {self.ca_file} does not exist", permanent=True) from None
 
 
-def mail(channel: Smtp, report: RunReport, message: Message) -> EmailMessage:
+def mail(channel: Smtp, message: Message) -> EmailMessage:
     """The mail, with headers to filter by. No text of the report can add a header or a recipient."""
     letter = EmailMessage()
     letter["Subject"] = message.subject
-    letter["From"] = one_line(channel.sender) or _default_sender(channel, report)
-    letter["To"] = ", ".join(one_line(address) for address in channel._recipients(report))
-    letter["Date"] = format_datetime(report.finished)
-    letter["Message-ID"] = _message_id(channel, report)
+    letter["From"] = one_line(channel.sender) or _default_sender(channel, message)
+    letter["To"] = ", ".join(one_line(address) for address in channel._recipients(message.ok))
+    letter["Date"] = format_datetime(message.at)
+    letter["Message-ID"] = _message_id(channel, message)
     letter["Auto-Submitted"] = "auto-generated"  # no out-of-office answers
-    letter["X-Backup-Id"] = _joined([result.source for result in report.results] or [report.job])
-    letter["X-Backup-Type"] = _joined([result.label for result in report.results] or [JOB_LABEL])
-    letter["X-Backup-Hostname"] = one_line(report.hostname)
+    letter["X-Backup-Id"] = _joined(message.ids)
+    letter["X-Backup-Type"] = _joined(message.labels)
+    letter["X-Backup-Hostname"] = one_line(message.hostname)
     letter.set_content(message.cut(_LONGEST) + "\n", charset="utf-8")
+    letter.add_alternative(html_page(message, _LONGEST), subtype="html", charset="utf-8")
     return letter
 
 
-def _default_sender(channel: Smtp, report: RunReport) -> str:
-    return channel.username if "@" in channel.username else f"backups@{one_line(report.hostname)}"
+def _default_sender(channel: Smtp, message: Message) -> str:
+    return channel.username if "@" in channel.username else f"backups@{one_line(message.hostname)}"
 
 
-def _message_id(channel: Smtp, report: RunReport) -> str:
+def _message_id(channel: Smtp, message: Message) -> str:
     """The same for each try, so that mail systems can tell a repetition from another mail."""
-    identity = "\n".join((report.job, report.run, channel.id))
-    return f"<{hashlib.sha256(identity.encode()).hexdigest()[:32]}@{one_line(report.hostname)}>"
+    identity = f"{message.identity}\n{channel.id}"
+    return f"<{hashlib.sha256(identity.encode()).hexdigest()[:32]}@{one_line(message.hostname)}>"
 
 
 def _joined(values: Iterable[str]) -> str:

@@ -1,15 +1,19 @@
-"""One JSON request to a web hook, with errors that people can act on and that never show the address."""
+"""One request to a web service, with errors that people can act on and that never show the address."""
 
 from __future__ import annotations
 
+import json
+import math
 import time
 import urllib.parse
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
 import requests
 from pydantic import SecretStr
+from requests.auth import AuthBase, HTTPBasicAuth
 from urllib3.exceptions import HTTPError
 
 from backups.context import Context
@@ -20,7 +24,10 @@ from backups.notifications.message import one_line
 LONGEST_WAIT = 20
 """Seconds: a service that asks for a longer pause is not waited for."""
 
-_ANSWER_BYTES = 300  # of an error page; services answer with a word such as invalid_payload
+_ANSWER_BYTES = 4096  # enough for the JSON of an error, in which some services name the pause they want
+_ANSWER_SHOWN = 300  # characters of an error page; services answer with a word such as invalid_payload
+_SHORTEST_TOKEN = 12  # characters of a part of an address that is no mere word
+_LONGEST_SECRET = 1000  # characters at the end of a cut answer that may be a part of one, which no scrubber knows
 
 _HINTS: dict[int, str] = {
     HTTPStatus.FORBIDDEN: "the service refuses this hook: check its settings there",
@@ -31,22 +38,63 @@ _HINTS: dict[int, str] = {
 
 
 @dataclass(frozen=True)
+class Call:
+    """A request. No text shows its address, headers or body."""
+
+    service: str
+    """How errors call the other side."""
+    address: str
+    body: bytes
+    method: str = "POST"
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    login: tuple[str, str] | None = None
+    """User and password for HTTP basic authentication."""
+    hints: Mapping[int, str] = field(default_factory=lambda: _HINTS)
+    """What to do about an answer's status."""
+    setting: str = "url"
+    """The key of the job file that the address comes from."""
+
+
+@dataclass(frozen=True)
 class _Answer:
     status: int
     body: str
     retry_after: str
 
 
-def post_json(url: SecretStr, payload: dict[str, Any], context: Context, *, service: str) -> None:
+class _OwnLogin(AuthBase):
+    """No login but what the call brings: without this, a ~/.netrc would replace its Authorization header."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+def post_json(
+    url: SecretStr, payload: dict[str, Any], context: Context, *, service: str, hints: Mapping[int, str] = _HINTS
+) -> None:
     """Post ``payload``; the address holds a token, so it goes into no text. Raises NotificationError."""
     address = url.get_secret_value()
     hide_address(address, context)
-    answer = _post(address, payload, service)
+    request(Call(service, address, json_bytes(payload), hints=hints), context)
+
+
+def json_bytes(payload: object) -> bytes:
+    """JSON as it is sent."""
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def request(call: Call, context: Context, session: requests.Session | None = None) -> None:
+    """Make a request, and once more when the service asks for a short pause. Raises NotificationError.
+
+    ``session`` is for many requests to the same service.
+    """
+    answer = _ask(call, session)
     wait = _pause(answer)
     if wait is not None:
         time.sleep(wait)
-        answer = _post(address, payload, service)
-    _check(answer, context, service)
+        answer = _ask(call, session)
+    _check(call, answer, context)
 
 
 def hide_address(address: str, context: Context) -> None:
@@ -56,41 +104,67 @@ def hide_address(address: str, context: Context) -> None:
     for part in (parts.path, parts.query, f"{parts.path}?{parts.query}", parts.path.rpartition("/")[2]):
         if len(part.strip("/?")) >= 4:
             context.secrets.scrub.add(part)
+    values = [value for _, value in urllib.parse.parse_qsl(parts.query)]
+    for part in (*parts.path.split("/"), *values, parts.password or ""):
+        if len(part) >= _SHORTEST_TOKEN:
+            context.secrets.scrub.add(part)
 
 
-def _post(address: str, payload: dict[str, Any], service: str) -> _Answer:
+def _ask(call: Call, session: requests.Session | None) -> _Answer:
+    login = HTTPBasicAuth(*(text.encode() for text in call.login)) if call.login else _OwnLogin()
     try:
-        with requests.post(
-            address, json=payload, timeout=REQUEST_SECONDS, allow_redirects=False, stream=True
+        with (session or requests).request(
+            call.method,
+            call.address,
+            data=call.body,
+            headers={"Content-Type": call.content_type, **call.headers},
+            auth=login,
+            timeout=REQUEST_SECONDS,
+            allow_redirects=False,  # what the request holds is for this service alone
+            stream=True,
         ) as response:
             body = response.raw.read(_ANSWER_BYTES, decode_content=True) or b""
             return _Answer(response.status_code, body.decode(errors="replace"), response.headers.get("Retry-After", ""))
     except requests.Timeout:
-        raise NotificationError(f"{service}: no answer within {REQUEST_SECONDS} s") from None
+        raise NotificationError(f"{call.service}: no answer within {REQUEST_SECONDS} s") from None
     except requests.exceptions.SSLError:
         raise NotificationError(
-            f"{service}: its certificate can't be trusted", hint="is a proxy in between?", permanent=True
+            f"{call.service}: its certificate can't be trusted", hint="is a proxy in between?", permanent=True
         ) from None
     except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema):
-        raise NotificationError(f"{service}: 'url' is no web address", permanent=True) from None
-    except (requests.RequestException, HTTPError, OSError) as error:
+        raise NotificationError(f"{call.service}: '{call.setting}' is no web address", permanent=True) from None
+    except (requests.RequestException, HTTPError, OSError, UnicodeError) as error:
         # its text is left out: libraries show the address in it
-        raise NotificationError(f"{service}: the connection failed ({type(error).__name__})") from None
+        raise NotificationError(f"{call.service}: the connection failed ({type(error).__name__})") from None
 
 
 def _pause(answer: _Answer) -> float | None:
     """Seconds to wait before the one repetition that a busy service asks for; None when there is none."""
     if answer.status != HTTPStatus.TOO_MANY_REQUESTS:
         return None
-    seconds = int(answer.retry_after) if answer.retry_after.isdecimal() else 1
-    return seconds if seconds <= LONGEST_WAIT else None
+    try:
+        seconds = float(answer.retry_after) if answer.retry_after else _pause_in_body(answer.body)
+    except (ValueError, RecursionError):
+        seconds = 1.0
+    return seconds if math.isfinite(seconds) and 0 <= seconds <= LONGEST_WAIT else None
 
 
-def _check(answer: _Answer, context: Context, service: str) -> None:
+def _pause_in_body(body: str) -> float:
+    """Discord, Telegram and older Matrix servers say it in JSON. Raises ValueError when it is not there."""
+    content = json.loads(body)
+    content = content if isinstance(content, dict) else {}
+    inner = content.get("parameters")
+    if "retry_after_ms" in content:
+        return float(str(content["retry_after_ms"])) / 1000
+    return float(str((inner if isinstance(inner, dict) else content).get("retry_after", "")))
+
+
+def _check(call: Call, answer: _Answer, context: Context) -> None:
     if 200 <= answer.status < 300:
         return
     words = context.secrets.scrub(one_line(answer.body))
-    message = f"{service} answered {answer.status}" + (f": {words}" if words else "")
-    permanent = answer.status < 500
-    hint = _HINTS.get(answer.status, "")
-    raise NotificationError(message, hint=hint, permanent=permanent)
+    if len(answer.body.encode()) >= _ANSWER_BYTES:
+        words = words[:-_LONGEST_SECRET]
+    words = words[:_ANSWER_SHOWN]
+    message = f"{call.service} answered {answer.status}" + (f": {words}" if words else "")
+    raise NotificationError(message, hint=call.hints.get(answer.status, ""), permanent=answer.status < 500)

@@ -103,6 +103,9 @@ class Functions(Construct):
         self._records("retention", write=("pruned/*",), look=True)
         self._records("report", write=("job", "report"), look=True)
         self._records("notify", write=("notified/*",), look=True)
+        outcomes = self._foundation.state.arn_for_objects("outcomes/*.json")
+        told = allow(("s3:GetObject", "s3:PutObject"), [outcomes])
+        self.allow("notify", [told], why_wild="What channels were told, by their names.")
         executions = state_machine.replace(":stateMachine:", ":execution:")
         self.allow(
             "orchestrator",

@@ -20,11 +20,11 @@ from backups.notifications import NOTIFICATIONS, Notification
 from backups.notifications.flagfile import FlagFile
 from backups.notifications.slack import Slack
 from backups.notifications.smtp import Smtp
-from backups.notifying import Patience, notify
+from backups.notifying import Patience, notify, notify_start
 from backups.records import Notified, Outcome, RunReport
 from tests.servers.slack import PATH, Answer, SlackServer, slack_server
 from tests.servers.smtp import PASSWORD, USER, SmtpServer, smtp_server
-from tests.unit.reports import FAILURE, SUCCESS, report, result
+from tests.unit.reports import FAILURE, START, SUCCESS, report, result
 
 # the server warns that it takes passwords without STARTTLS: over SMTPS they are encrypted all the same
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
@@ -75,10 +75,33 @@ def told(channel: Notification, about: RunReport, context: Context) -> Notified:
     return notify(job, channel.id, about, context, patience=AT_ONCE)
 
 
+def started(channel: Notification, context: Context) -> tuple[Notified, ...]:
+    """Tell that a run begins, as a run does; what is returned failed."""
+    job = Job("nightly", JobSettings(hostname="web1"), (), (), (channel,))
+    return notify_start(job, START, context, patience=AT_ONCE)()
+
+
 def sent(server: SmtpServer) -> EmailMessage:
     """The one mail that arrived."""
     (mail,) = server.mails
     return mail.message
+
+
+def plain(mail: EmailMessage) -> str:
+    """What programs show that know no HTML."""
+    return part(mail, "plain")
+
+
+def page(mail: EmailMessage) -> str:
+    """What the other programs show."""
+    return part(mail, "html")
+
+
+def part(mail: EmailMessage, kind: str) -> str:
+    """One of the two forms of a mail."""
+    found = mail.get_body((kind,))
+    assert isinstance(found, EmailMessage)
+    return str(found.get_content())
 
 
 def unused_port() -> int:
@@ -111,10 +134,8 @@ def test_success_is_mailed_over_starttls_with_a_login(mail_server: SmtpServer, c
     assert message["From"] == "backups@web1"
     assert message["Date"].datetime == SUCCESS.finished
     assert message["Message-ID"].endswith("@web1>")
-    assert message.get_content_type() == "text/plain"
-    assert message.get_content() == (
-        "Backup of 'Live Company Data' (MySQL) on 'web1' was successful [size: 12.3 MB].\n"
-    )
+    assert message.get_content_type() == "multipart/alternative"
+    assert plain(message) == ("Backup of 'Live Company Data' (MySQL) on 'web1' was successful [size: 12.3 MB].\n")
 
 
 @pytest.mark.parametrize("password", ['plain-ascii "quoted"', "pässwörd 日本", PASSWORD])
@@ -136,7 +157,7 @@ def test_one_mail_tells_of_several_sources(mail_server: SmtpServer, context: Con
     assert told(smtp(mail_server), about, context).status == "sent"
     assert sent(mail_server)["X-Backup-Id"] == "a, b"
     assert sent(mail_server)["X-Backup-Type"] == "MySQL, Folder"
-    assert len(sent(mail_server).get_content().splitlines()) == 2
+    assert len(plain(sent(mail_server)).splitlines()) == 2
 
 
 @pytest.mark.parametrize("mode", ["smtps", "plain"])
@@ -208,6 +229,39 @@ def test_a_wrong_password_is_told_once_and_never_shown(
     assert mail_server.mails == []
 
 
+def test_the_page_of_a_mail_shows_every_fact_and_runs_nothing(mail_server: SmtpServer, context: Context) -> None:
+    evil = "<script>alert(1)</script>"
+    failed = result("b", Outcome.FAILED, name=evil, error=f"tar: {evil}", hint="look there", warnings=("odd",))
+    about = report(result(), failed, link="https://console.example/run-1?a=1&b=2")
+    assert told(smtp(mail_server), about, context).status == "sent"
+    shown = page(sent(mail_server))
+    for fact in (
+        "12.3 MB",
+        "7 min 0 s, from 2026-11-23 02:00 to 02:07 UTC",
+        "&#x27;myamazon&#x27;",
+        "look there",
+        "odd",
+    ):
+        assert fact in shown
+    assert '<a href="https://console.example/run-1?a=1&amp;b=2">' in shown
+    assert "<script>" not in shown
+    assert "&lt;script&gt;" in shown
+
+
+def test_a_mail_tells_that_a_run_begins_to_those_who_are_told_of_success(
+    mail_server: SmtpServer, context: Context
+) -> None:
+    channel = smtp(mail_server, notify_on_start=1)
+    assert started(channel, context) == ()
+    assert mail_server.mails[0].recipients == ["archive@mycompany.com"]
+    assert sent(mail_server)["Subject"] == "Backup of nightly (Job) on web1 has started"
+    assert plain(sent(mail_server)) == "Backup of 'nightly' (Job) on 'web1' has started [sources: 2].\n"
+    assert told(channel, SUCCESS, context).status == "sent"
+    assert len({mail.message["Message-ID"] for mail in mail_server.mails}) == 2
+    assert started(smtp(mail_server, notify_on_start=1, success_to=None), context) == ()
+    assert len(mail_server.mails) == 2
+
+
 def test_greylisting_is_tried_again_with_the_same_message_id(mail_server: SmtpServer, context: Context) -> None:
     mail_server.data += ["250 OK", "451 4.7.1 greylisted"]
     channel = smtp(mail_server)
@@ -277,7 +331,7 @@ def test_no_text_of_a_report_adds_a_header_or_a_recipient(mail_server: SmtpServe
     assert told(smtp(mail_server, sender="backups@mycompany.com"), about, context).status == "sent"
     assert mail_server.mails[0].recipients == ["archive@mycompany.com"]
     assert sent(mail_server)["Bcc"] is None
-    assert len(sent(mail_server).get_content().splitlines()) == 1
+    assert len(plain(sent(mail_server)).splitlines()) == 1
 
 
 def test_names_beyond_ascii_and_long_lines_arrive_whole(mail_server: SmtpServer, context: Context) -> None:
@@ -285,14 +339,16 @@ def test_names_beyond_ascii_and_long_lines_arrive_whole(mail_server: SmtpServer,
     failed = result(name=name, outcome=Outcome.FAILED, error="ü" * 900)
     assert told(smtp(mail_server), report(failed), context).status == "sent"
     assert name in sent(mail_server)["Subject"]
-    assert "ü" * 900 in sent(mail_server).get_content()
+    assert "ü" * 900 in plain(sent(mail_server))
 
 
 def test_ten_thousand_sources_make_one_mail_of_bounded_size(mail_server: SmtpServer, context: Context) -> None:
     about = report(*(result(f"source-{number}") for number in range(10_000)))
     assert told(smtp(mail_server), about, context).status == "sent"
-    assert len(sent(mail_server).get_content()) <= 200_001  # and a line break
-    assert "more lines" in sent(mail_server).get_content()
+    assert len(plain(sent(mail_server))) <= 200_001  # and a line break
+    assert "more lines" in plain(sent(mail_server))
+    assert len(page(sent(mail_server))) <= 200_001
+    assert "[cut: " in page(sent(mail_server))
 
 
 def test_without_an_address_nothing_is_mailed(mail_server: SmtpServer, context: Context) -> None:
@@ -314,12 +370,19 @@ def hook(server: SlackServer, **changes: Any) -> Slack:
 
 def test_success_reaches_slack_with_the_old_tools_form(slack: SlackServer, context: Context) -> None:
     assert told(hook(slack), SUCCESS, context).status == "sent"
-    assert slack.messages == [
-        {
-            "username": "Backup Agent",
-            "icon_emoji": ":+1:",
-            "text": "Backup of 'Live Company Data' (MySQL) on 'web1' was successful [size: 12.3 MB].",
-        }
+    (message,) = slack.messages
+    blocks = message.pop("blocks")
+    assert message == {
+        "username": "Backup Agent",
+        "icon_emoji": ":+1:",
+        "text": "Backup of 'Live Company Data' (MySQL) on 'web1' was successful [size: 12.3 MB].",
+    }
+    assert [block["type"] for block in blocks] == ["header", "section"]
+    assert blocks[1]["text"]["text"].splitlines() == [
+        ":large_green_circle: *Live Company Data (MySQL) on web1*",
+        "*Size*: 12.3 MB",
+        "*Time*: 7 min 0 s, from 2026-11-23 02:00 to 02:07 UTC",
+        "*Stored at*: 'myamazon' in 0 s",
     ]
 
 
@@ -339,6 +402,7 @@ def test_a_long_message_is_cut_to_what_slack_takes(slack: SlackServer, context: 
     results = (result(f"s{number}", Outcome.FAILED, error="<" * 900) for number in range(500))
     assert told(hook(slack), report(*results), context).status == "sent"
     assert "more lines" in slack.messages[0]["text"]
+    assert "[cut: " in str(slack.messages[0]["blocks"])
 
 
 @pytest.mark.parametrize(
@@ -438,7 +502,7 @@ def test_planted_secrets_are_in_no_message(slack: SlackServer, mail_server: Smtp
     about = report(leaky, link=f"https://there/?p={secrets[0]}")
     assert told(hook(slack), about, context).status == "sent"
     assert told(smtp(mail_server), about, context).status == "sent"
-    for text in (str(slack.messages), sent(mail_server).as_string(), sent(mail_server).get_content()):
+    for text in (str(slack.messages), sent(mail_server).as_string(), plain(sent(mail_server)), page(sent(mail_server))):
         assert "****" in text or "Subject" in text
         assert not [secret for secret in ("hunter2", "line one", "line two", PASSWORD) if secret in text]
 

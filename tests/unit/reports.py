@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from backups.records import Outcome, Result, RunReport, StoredAt, overall
+from backups.records import Outcome, Result, RunReport, RunStart, StoredAt, overall
 
 STARTED = dt.datetime(2026, 11, 23, 2, 0, tzinfo=dt.UTC)
 FINISHED = dt.datetime(2026, 11, 23, 2, 7, tzinfo=dt.UTC)
@@ -57,3 +57,4 @@ def report(*results: Result, **changes: Any) -> RunReport:
 
 SUCCESS = report(result())
 FAILURE = report(result(outcome=Outcome.FAILED, error="mysqldump ended with status 2", hint="check dbuser"))
+START = RunStart(job="nightly", run="run-1", hostname="web1", started=STARTED, sources=("Live Company Data", "Etc"))

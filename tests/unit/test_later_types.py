@@ -31,7 +31,7 @@ LATER = [
 
 def test_these_types_come_later() -> None:
     assert [type_ for _, type_ in LATER] == [
-        "pgsql", "rds", "snapshot", "gs", "samba", "hipchat", "discord", "matrix", "telegram", "prometheus",
+        "rds", "snapshot",
     ]  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def test_running_it_is_an_error_of_its_kind(kind: str, type_: str, context: Cont
     assert kind == "sources" or caught.value.permanent  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("type_", "extension"), [("pgsql", "sql"), ("rds", "sql"), ("snapshot", "json")])
+@pytest.mark.parametrize(("type_", "extension"), [("rds", "sql"), ("snapshot", "json")])
 def test_what_their_data_will_be(type_: str, extension: str) -> None:
     assert parsed(job_with("sources", example("sources", type_))).sources[0].extension == extension
 
