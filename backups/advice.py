@@ -6,7 +6,7 @@ Every line begins with the path of what it is about.
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, SecretStr
@@ -38,8 +38,9 @@ def hints(job: Job) -> list[str]:
 
 
 def _plugins(job: Job) -> Iterator[tuple[str, Plugin]]:
-    for kind in ("sources", "destinations", "notifications"):
-        for index, plugin in enumerate(getattr(job, kind)):
+    lists = {"sources": job.declared, "destinations": job.destinations, "notifications": job.notifications}
+    for kind, plugins in lists.items():
+        for index, plugin in enumerate(plugins):
             yield f"{kind}[{index}]", plugin
 
 
@@ -73,9 +74,9 @@ def _file_hints(job: Job) -> Iterator[str]:
 
 def _compression_hints(job: Job) -> Iterator[str]:
     slow = {Compression.GPG: "GnuPG's own compression", Compression.GZIP: "gzip"}
-    if job.settings.compression in slow and any(source.compression is None for source in job.sources):
+    if job.settings.compression in slow and any(source.compression is None for source in job.declared):
         yield f"compression: {slow[job.settings.compression]} is slow: 'zstd' is about 8 times faster, and smaller"
-    for index, source in enumerate(job.sources):
+    for index, source in enumerate(job.declared):
         if source.compression in slow:
             yield (
                 f"sources[{index}].compression: {slow[source.compression]} is slow: "
@@ -97,9 +98,10 @@ def _destination_hints(job: Job) -> Iterator[str]:
         place = repr((destination.type, destination.model_dump(exclude=set(DestinationConfig.model_fields))))
         if places.setdefault(place, index) != index:
             yield f"{path}: the same place as destinations[{places[place]}]: they overwrite and prune each other"
-    for kind in ("sources", "destinations"):
+    named: dict[str, Iterable[Plugin]] = {"sources": job.declared, "destinations": job.destinations}
+    for kind, plugins in named.items():
         lowered: dict[str, int] = {}
-        for index, plugin in enumerate(getattr(job, kind)):
+        for index, plugin in enumerate(plugins):
             other = lowered.setdefault(plugin.id.lower(), index)
             if other != index:
                 yield f"{kind}[{index}].id: differs from that of {kind}[{other}] only in case; a share mixes them up"

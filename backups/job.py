@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import hashlib
 import socket
 import zoneinfo
@@ -34,13 +35,19 @@ class Job:
 
     name: str
     settings: JobSettings
-    sources: tuple[Source, ...]
+    declared: tuple[Source, ...]
+    """The sources as the file lists them."""
     destinations: tuple[DestinationConfig, ...]
     notifications: tuple[Notification, ...]
     ignored: tuple[str, ...] = ()
     """Paths of keys that were accepted and do nothing."""
     path: Path | None = None
     """The file it was read from; None when it came from elsewhere."""
+
+    @functools.cached_property
+    def sources(self) -> tuple[Source, ...]:
+        """The sources to back up: each that the file lists as those that it stands for."""
+        return tuple(source for declared in self.declared for source in declared.expanded())
 
     @property
     def hostname(self) -> str:

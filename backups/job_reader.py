@@ -41,7 +41,8 @@ class Parts:
     """What a job file holds, checked."""
 
     settings: JobSettings
-    sources: tuple[Source, ...]
+    declared: tuple[Source, ...]
+    """The sources as they are listed; each may stand for several."""
     destinations: tuple[DestinationConfig, ...]
     notifications: tuple[Notification, ...]
     ignored: tuple[str, ...]
@@ -69,8 +70,8 @@ class Reader:
         self._encryption(data)
         if self._problems or settings is None:
             return None
-        lists = {name: tuple(items.values()) for name, items in plugins.items()}
-        return Parts(settings, **lists, ignored=tuple(self._ignored))
+        sources, destinations, notifications = (tuple(plugins[name].values()) for name in LISTS)
+        return Parts(settings, sources, destinations, notifications, ignored=tuple(self._ignored))
 
     def _problem(self, path: str, text: str) -> None:
         self._problems[f"{path}: {text}" if path else text] = None
@@ -153,20 +154,25 @@ class Reader:
         first: dict[str, int] = {}
         for index, item in enumerate(items):
             given = item.get("id") if isinstance(item, dict) else None
-            id_ = plugins[index].id if index in plugins else given
-            if not isinstance(id_, str):
-                continue
-            if id_ in first and kind == "notifications" and not given:
-                id_ = next(f"{id_}-{n}" for n in range(2, len(items) + 2) if f"{id_}-{n}" not in first)
-                plugins[index] = plugins[index].model_copy(update={"id": id_})
-            if id_ in first:
-                text = f"{kind}[{first[id_]}] has the id '{id_}' as well"
-                if given:
-                    self._problem(f"{kind}[{index}].id", text)
-                else:
-                    self._problem(f"{kind}[{index}]", f"{text}: give each an 'id' of its own")
-            first.setdefault(id_, index)
+            ids = _ids(plugins[index]) if index in plugins else [given] if isinstance(given, str) else []
+            if kind == "notifications" and not given and ids and ids[0] in first:
+                ids = [next(f"{ids[0]}-{n}" for n in range(2, len(items) + 2) if f"{ids[0]}-{n}" not in first)]
+                plugins[index] = plugins[index].model_copy(update={"id": ids[0]})
+            for id_ in ids:
+                if id_ in first:
+                    self._taken(kind, index, first[id_], id_, given=bool(given))
+                first.setdefault(id_, index)
         return plugins
+
+    def _taken(self, kind: str, index: int, other: int, id_: str, *, given: bool) -> None:
+        if other == index:
+            self._problem(f"{kind}[{index}]", f"would make two copies with the id '{id_}'")
+        elif given:
+            self._problem(f"{kind}[{index}].id", f"{kind}[{other}] has the id '{id_}' as well")
+        else:
+            self._problem(
+                f"{kind}[{index}]", f"{kind}[{other}] has the id '{id_}' as well: give each an 'id' of its own"
+            )
 
     def _encryption(self, data: dict[str, Any]) -> None:
         """Every source is encrypted in exactly one way, with a passphrase that gpg reads to its end."""
@@ -203,3 +209,8 @@ class Reader:
             for where, text in explained(error, model, data, type_=type_, more_keys=more_keys):
                 self._problem(join(path, *where), text)
         return None
+
+
+def _ids(plugin: Plugin) -> list[str]:
+    """The ids that it takes: a source may stand for several."""
+    return [source.id for source in plugin.expanded()] if isinstance(plugin, Source) else [plugin.id]

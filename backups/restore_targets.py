@@ -1,4 +1,4 @@
-"""Where a restore goes: a directory, a file, standard output, or a MySQL server.
+"""Where a restore goes: a directory, a file, standard output, or a server.
 
 Directories and files are made beside their place under another name, and get their own when everything ended well.
 """
@@ -11,9 +11,7 @@ import os
 import re
 import stat
 import sys
-import urllib.parse
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -22,30 +20,12 @@ from backups.commands import Command
 from backups.context import Context
 from backups.decoding import Decoding
 from backups.errors import RestoreError, UsageError
-from backups.mysql_restore import FORM, open_restore
-from backups.secrets import REFERENCE
+from backups.restore_base import Target, pump
+from backups.restore_servers import server_target
 from backups.sources import Source
 from backups.workspace import private_directory
 
-_BLOCK_BYTES = 1 << 20
 _STAGE = {"prefix": ".restore-", "suffix": ".partial"}
-
-
-class Target(ABC):
-    """A place for plain data. ``take`` returned: it is there, whole."""
-
-    dirty: bool = False
-    """Something was given out that can't be taken back."""
-    aftermath: str = ""
-    """What to say about that."""
-
-    @abstractmethod
-    def check(self) -> None:
-        """Look before anything is read. Raises UsageError."""
-
-    @abstractmethod
-    def take(self, decoded: Decoding) -> list[str]:
-        """Take the plain data. Returns warnings. Raises RestoreError, and what ``Decoding.finish`` raises."""
 
 
 class Directory(Target):
@@ -110,7 +90,7 @@ class File(Target):
         with private_directory(self._path.parent, **_STAGE) as stage, _refusals(self):
             part = stage / "content"
             with part.open("wb") as file:
-                _pump(decoded, file.write)
+                pump(decoded, file.write)
                 warnings = decoded.finish()
                 file.flush()
                 os.fsync(file.fileno())
@@ -144,49 +124,8 @@ class StandardOutput(Target):
                 self.dirty = True
 
         with _refusals(self):
-            _pump(decoded, write)
+            pump(decoded, write)
         return decoded.finish()
-
-
-class MySQLServer(Target):
-    """SQL text, loaded by the program mysql."""
-
-    def __init__(
-        self, url: str, context: Context, *, password: SecretStr | None = None, overwrite: bool = False
-    ) -> None:
-        self._url = url
-        self._context = context
-        self._password = password
-        self._overwrite = overwrite
-        name = urllib.parse.unquote(urllib.parse.urlsplit(REFERENCE.sub("", url)).path.strip("/"))
-        self._name = name
-        what = f"database {name}" if name else "the databases that the dump names"
-        self.aftermath = f"{what} may be incomplete now: drop and restore again"
-
-    def __str__(self) -> str:
-        return f"MySQL database {self._name}" if self._name else "the MySQL server"
-
-    def check(self) -> None:
-        """A secret in an argument shows in the list of processes."""
-        parts = urllib.parse.urlsplit(REFERENCE.sub("", self._url))
-        if parts.password:
-            raise UsageError(
-                "a password on the command line can be seen by every user of this machine",
-                hint="leave it out to be asked for it, or write a reference: mysql://USER:{{resolve:file:PATH}}@HOST/DB",
-            )
-
-    def take(self, decoded: Decoding) -> list[str]:
-        # A dump of several databases names them itself, and nobody knows what they held before.
-        takes_back = bool(self._name) and not self._overwrite
-        with open_restore(self._url, self._context, password=self._password, overwrite=self._overwrite) as server:
-            self.dirty = not takes_back
-            with contextlib.suppress(BrokenPipeError):  # the client gave up: its end says why
-                _pump(decoded, lambda block: _write_all(server.fileno(), block))
-                warnings = decoded.finish()
-                server.finish()
-                return warnings
-            server.finish()
-            raise RestoreError(f"{self}: the client ended before it had read everything")
 
 
 def target_of(text: str, source: Source, context: Context, *, password: SecretStr | None, overwrite: bool) -> Target:
@@ -198,25 +137,12 @@ def target_of(text: str, source: Source, context: Context, *, password: SecretSt
     if text == "-":
         return StandardOutput()
     if match := re.match(r"([a-z][a-z0-9+]*)://", text):
-        return _server(match[1], text, source, context, password=password, overwrite=overwrite)
+        return server_target(match[1], text, source, context, password=password, overwrite=overwrite)
     path = Path(text)
     into = text.endswith("/") or path.is_dir()
     if source.extension != "tar":
         return File(path / f"{source.id}.{source.extension}" if into else path)
     return Directory(path) if into or not text.endswith(".tar") else File(path)
-
-
-def _server(
-    scheme: str, url: str, source: Source, context: Context, *, password: SecretStr | None, overwrite: bool
-) -> Target:
-    if scheme not in ("mysql", "mariadb"):
-        raise UsageError(
-            f"a copy can't be restored into {scheme}:// yet",
-            hint=f"restore it to a file and load that, or write {FORM}",
-        )
-    if source.extension != "sql" or source.type == "pgsql":
-        raise UsageError(f"source '{source.id}' is of type '{source.type}': no database takes it", hint="give --to DIR")
-    return MySQLServer(url, context, password=password, overwrite=overwrite)
 
 
 def _unpack(decoded: Decoding, directory: Path) -> list[str]:
@@ -236,17 +162,6 @@ def _unpack(decoded: Decoding, directory: Path) -> list[str]:
         ) from None
     finally:
         tar.close()
-
-
-def _pump(decoded: Decoding, write: Callable[[bytes], object]) -> None:
-    while block := decoded.output.read(_BLOCK_BYTES):
-        write(block)
-
-
-def _write_all(descriptor: int, block: bytes) -> None:
-    rest = memoryview(block)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
 
 
 def _is_stage(path: Path) -> bool:

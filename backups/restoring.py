@@ -10,7 +10,7 @@ from backups.decoding import decoding
 from backups.errors import CommandError, DestinationError, EncryptionError, RestoreError, StoppedError
 from backups.finding import Wanted, candidates
 from backups.job import Job
-from backups.restore_targets import Target
+from backups.restore_base import Target
 from backups.storing import Connections
 from backups.watching import Meter, Watch
 

@@ -12,6 +12,7 @@ from tests.servers.command_line import CommandLine
 from tests.servers.fake_path import FakePath
 from tests.servers.local_cloud import Sample, sample_cloud
 from tests.servers.mariadb import MariaDB
+from tests.servers.postgres import Postgres
 from tests.servers.samba import Samba, samba
 from tests.servers.seaweed import Seaweed, seaweed
 
@@ -42,6 +43,13 @@ def backups(tmp_path: Path) -> CommandLine:
 def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
     """A real MariaDB; each test uses databases and accounts of its own."""
     with MariaDB(tmp_path_factory.mktemp("mariadb")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL; each test uses databases and roles of its own."""
+    with Postgres() as server:
         yield server
 
 

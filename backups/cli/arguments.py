@@ -118,7 +118,7 @@ def _copy_commands(commands: _Commands) -> None:
     added = commands.add("restore", restore.restore, "restore a copy", _RESTORE, as_user=True)
     _job(added)
     added.add_argument("source", metavar="SOURCE", help="id of the source")
-    added.add_argument("--to", required=True, metavar="TARGET", help="DIR, FILE, - (standard output), or mysql://…")
+    added.add_argument("--to", required=True, metavar="TARGET", help="DIR, FILE, - (standard output), mysql://… or postgresql://…")
     added.add_argument("--from", dest="origin", default="", metavar="DESTINATION", help="restore from this one only")
     added.add_argument("--unverified", action="store_true", help="take a copy without a manifest, if gpg can read it")
     added.add_argument("--overwrite", action="store_true", help="load into a database that has tables")

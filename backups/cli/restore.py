@@ -56,7 +56,11 @@ def _tell(restored: Restored, session: Session) -> None:
 def _password(url: str, session: Session) -> SecretStr | None:
     """Ask for the password of a database where somebody can answer, and the address does not refer to one."""
     parts = urllib.parse.urlsplit(REFERENCE.sub("reference", url))
-    if not re.fullmatch("mysql|mariadb", parts.scheme) or parts.password is not None or not sys.stdin.isatty():
+    if (
+        not re.fullmatch("mysql|mariadb|postgresql|postgres", parts.scheme)
+        or parts.password is not None
+        or not sys.stdin.isatty()
+    ):
         return None
     given = getpass.getpass(f"Password of {parts.username} at {parts.hostname} (none: press Enter): ")
     if not given:

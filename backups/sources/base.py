@@ -85,6 +85,10 @@ class Source(Plugin, ABC):
     def open(self, context: Context) -> SourceStream:
         """Start reading. Called on a copy whose references are resolved. Raises SourceError or CommandError."""
 
+    def expanded(self) -> tuple[Source, ...]:
+        """The sources that it stands for, each with an id and a copy of its own; most stand for themselves."""
+        return (self,)
+
     def tools(self) -> dict[str, str]:
         """Versions of the programs used, for the manifest."""
         return {}

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.contract import postgres_databases
 from tests.contract.databases import PASSWORD, SCHEMA
 from tests.servers.mariadb import MariaDB, database
+from tests.servers.postgres import Postgres
+from tests.servers.postgres import database as postgres_database
 
 
 @pytest.fixture
@@ -26,3 +29,22 @@ def account(mariadb: MariaDB) -> Iterator[str]:
     mariadb.execute(f"CREATE USER {made}@'%' IDENTIFIED BY '{PASSWORD}'")
     yield made
     mariadb.execute(f"DROP USER {made}@'%'")
+
+
+@pytest.fixture
+def ledger(postgres: Postgres) -> Iterator[str]:
+    """A PostgreSQL database with one of everything."""
+    with postgres_database(postgres, f"ledger_{uuid.uuid4().hex[:8]}") as made:
+        postgres.execute(postgres_databases.SCHEMA, made)
+        yield made
+
+
+@pytest.fixture
+def role(postgres: Postgres) -> Iterator[str]:
+    """A PostgreSQL user without privileges, with the password PASSWORD."""
+    made = f"u_{uuid.uuid4().hex[:8]}"
+    postgres.execute(f"CREATE ROLE {made} LOGIN PASSWORD '{postgres_databases.PASSWORD}'")
+    yield made
+    for name in postgres.execute("SELECT datname FROM pg_database WHERE datallowconn").splitlines():
+        postgres.execute(f"DROP OWNED BY {made}", name)
+    postgres.execute(f"DROP ROLE {made}")

@@ -82,7 +82,7 @@ def test_both_take_good_files(data: dict[str, Any]) -> None:
         job_with("sources", {"type": "folder", "path": "/etc", "exclude": []}),
         job_with("sources", {"type": "folder", "path": "/etc", "sudo": "maybe"}),
         job_with("sources", {"type": "folder", "path": "/etc", "id": "a/b"}),
-        job_with("sources", {"type": "pgsql", "dbhost": "h", "dbname": "d", "dbuser": "u"}),
+        job_with("sources", {"type": "pgsql", "dbhost": "h", "dbname": "d", "dbpass": "p"}),
         job_with("destinations", {"type": "samba", "share": "s", "username": "u", "password": "p"}),
         job_with("destinations", {"type": "samba", "host": "h", "share": "s", "credentials": {"username": "u"}}),
         job_with("destinations", {"type": "samba", "host": "h", "share": "s", "credentials": {"user": "u"}}),
