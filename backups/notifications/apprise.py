@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, SecretStr
@@ -20,6 +20,7 @@ from backups.secrets import Scrubber
 _LONGEST_TITLE = 250
 _LONGEST_REASON = 300
 _LOGGER = "apprise"
+_LOGGED: ContextVar[Callable[[logging.LogRecord], None] | None] = ContextVar("logged", default=None)
 
 
 class Apprise(MessageChannel):
@@ -74,18 +75,19 @@ def _reasons(address: str) -> Iterator[list[str]]:
     for part in re.split(r"[:/?&=@,\s]+", address):
         scrub.add(part)
     reasons: list[str] = []
-    thread = threading.get_ident()
-
-    def keep(record: logging.LogRecord) -> bool:
-        if record.thread != thread:
-            return True  # another channel's
-        if record.levelno >= logging.WARNING:
-            reasons.append(scrub(one_line(record.getMessage())))
-        return False
-
-    logger = logging.getLogger(_LOGGER)
-    logger.addFilter(keep)
+    logging.getLogger(_LOGGER).addFilter(_kept)  # the same one is there once
+    token = _LOGGED.set(lambda record: reasons.append(scrub(one_line(record.getMessage()))))
     try:
         yield reasons
     finally:
-        logger.removeFilter(keep)
+        _LOGGED.reset(token)
+
+
+def _kept(record: logging.LogRecord) -> bool:
+    """Keep a record of a message of ours, which may show its address, out of the log. Apprise logs in threads of its
+    own, to which it hands the context.
+    """
+    keep = _LOGGED.get()
+    if keep and record.levelno >= logging.WARNING:
+        keep(record)
+    return keep is None
