@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 from pydantic import PrivateAttr, SecretStr, ValidationError
@@ -19,10 +19,10 @@ from backups.notifications import Notification
 from backups.notifications.flagfile import FlagFile
 from backups.notifications.slack import Slack
 from backups.notifications.smtp import Smtp
-from backups.notifying import Patience, notify, notify_all, scrubbed
-from backups.records import Notified, Outcome, Pruned, RunReport
+from backups.notifying import Patience, notify, notify_all, notify_start, scrubbed
+from backups.records import Notified, Outcome, Pruned, RunReport, RunStart, Told
 from backups.settings import Encryption
-from tests.unit.reports import FAILURE, SUCCESS, lost, report, result
+from tests.unit.reports import FAILURE, START, SUCCESS, lost, report, result
 
 QUICK = Patience(retry_after=0, limit=30)
 
@@ -286,3 +286,69 @@ def test_flags_say_which_runs_are_told(flags: dict[str, object], wanted: list[bo
 def test_two_hooks_have_two_ids() -> None:
     ids = {Slack.model_validate({"url": f"https://hooks.slack.com/services/T/B/{n}"}).id for n in "ab"}
     assert len(ids) == 2
+
+
+class Beginner(Probe):
+    """A third party's channel that can tell of starts."""
+
+    type: Literal["beginner"] = "beginner"  # type: ignore[assignment]
+    tells_starts: ClassVar[bool] = True
+
+    def start(self, begun: RunStart, context: Context) -> None:
+        self._told.append((self.token.get_secret_value(), report(job=begun.job, error=" ".join(begun.sources))))
+        self._does(SUCCESS)
+
+
+def beginner(id_: str = "beginner", does: Callable[[RunReport], None] | None = None, **fields: Any) -> Beginner:
+    """A channel that wants to know of starts."""
+    channel = Beginner(id=id_, notify_on_start=True, **fields)
+    if does:
+        channel._does = does
+    return channel
+
+
+def test_those_who_want_to_know_are_told_that_a_run_begins(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHAT_TOKEN", "resolved-token")
+    wants, other = beginner(token="{{resolve:env:CHAT_TOKEN}}"), probe("other")
+    assert notify_start(job(wants, other), START, context, patience=QUICK)() == ()
+    assert other._told == []
+    ((token, seen),) = wants._told
+    assert (token, seen.error) == ("resolved-token", "Live Company Data Etc")
+
+
+def test_a_run_does_not_wait_for_those_who_are_told_that_it_begins(context: Context) -> None:
+    begun = threading.Event()
+    channel = beginner(does=lambda _report: waits(begun))
+    wait = notify_start(job(channel), START, context, patience=QUICK)
+    begun.set()  # only now may the message be sent: had the call waited for it, this would never come
+    assert wait() == ()
+
+
+def test_a_start_that_could_not_be_told_is_returned_without_secrets(context: Context) -> None:
+    bad = beginner("bad", raising(NotificationError("no planted-token here", permanent=True)), token="planted-token")
+    late = beginner("late", raising(NotificationError("busy")))
+    assert notify_start(job(bad, late), START, context, patience=QUICK)() == (
+        Notified(channel="bad", type="beginner", status="failed", error="no **** here"),
+    )
+    assert len(late._told) == 2
+
+
+def test_a_start_that_hangs_is_given_up(context: Context, never: threading.Event) -> None:
+    channel = beginner(does=lambda _report: waits(never))
+    (answer,) = notify_start(job(channel), START, context, patience=Patience(retry_after=0, limit=0.5))()
+    assert "no answer within 0.5 s" in answer.error
+
+
+def test_a_type_that_can_not_tell_of_starts_says_so(context: Context) -> None:
+    with pytest.raises(NotificationError, match="type 'probe' can't tell of starts"):
+        probe().start(START, context)
+
+
+def test_a_channel_that_wants_changes_is_told_by_what_it_knew(context: Context) -> None:
+    channel = probe(notify_on="change", remind_days=0)
+    knows = Told(at=FAILURE.started, failing=("db",))
+    assert notify(job(channel), "probe", FAILURE, context, previous=knows, patience=QUICK).status == "not wanted"
+    assert notify(job(channel), "probe", SUCCESS, context, previous=knows, patience=QUICK).status == "sent"
+    assert notify(job(channel), "probe", SUCCESS, context, patience=QUICK).status == "not wanted"
+    (answer,) = notify_all(job(channel), FAILURE, context, previous={"probe": knows}, patience=QUICK)
+    assert answer.status == "not wanted"
