@@ -27,7 +27,8 @@ from tests.servers.mariadb import MariaDB
 from tests.servers.slack import SlackServer, slack_server
 from tests.servers.smtp import SmtpServer, smtp_server
 
-_STATE = ROOT / ".demo"
+# What the embedded cloud keeps between showings, so that the second one is quicker.
+_STATE = Path(os.environ.get("BACKUPS_DEMO_STATE", ROOT / ".demo"))
 
 
 class Demo:
