@@ -29,12 +29,15 @@ FROM (
     UNION ALL SELECT 'large object', oid FROM pg_catalog.pg_largeobject_metadata
 ) AS held
 """
-# The schema "public" is made again with the owner and the rights it had: a dump says nothing of the usual ones.
+# The schema "public" is made again with the owner, rights and comment it had: a dump says nothing of the usual ones.
 CLEAR = """
 DO $clear$
 DECLARE
     name text;
     owner text := (SELECT nspowner::pg_catalog.regrole FROM pg_catalog.pg_namespace WHERE nspname = 'public');
+    comment text := (
+        SELECT pg_catalog.obj_description(oid, 'pg_namespace') FROM pg_catalog.pg_namespace WHERE nspname = 'public'
+    );
     rights text[] := ARRAY(
         SELECT pg_catalog.format('GRANT %s ON SCHEMA public TO %s', r.privilege_type,
             CASE r.grantee WHEN 0 THEN 'PUBLIC' ELSE r.grantee::pg_catalog.regrole::text END)
@@ -58,6 +61,7 @@ BEGIN
     PERFORM pg_catalog.lo_unlink(oid) FROM pg_catalog.pg_largeobject_metadata;
     IF owner IS NOT NULL THEN
         EXECUTE 'CREATE SCHEMA public AUTHORIZATION ' || owner;
+        EXECUTE pg_catalog.format('COMMENT ON SCHEMA public IS %L', comment);
         FOREACH name IN ARRAY rights LOOP
             EXECUTE name;
         END LOOP;

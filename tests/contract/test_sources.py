@@ -10,19 +10,23 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from backups import pgsql_programs
 from backups.context import Context
 from backups.errors import BackupsError, CommandError
+from backups.pgsql_programs import newest
 from backups.sources import Source
 from backups.sources.folder import Folder
 from backups.sources.mysql import MySQL
+from backups.sources.pgsql import PostgreSQL
 from tests.contract.streams import children, read_rest, read_whole
 from tests.servers.fake_path import FakePath
 from tests.servers.mariadb import MariaDB
+from tests.servers.postgres import Postgres
 
 PASSWORD = "pl#nted 'pass\\word\""
 ENVIRONMENT_SECRET = "pl4nted-environment-secret"
 LARGE = 8 << 20  # more than all the buffers on the way, so that the child stands still while nobody reads
-TYPES = ["folder", "mysql"]
+TYPES = ["folder", "mysql", "pgsql"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,34 @@ def mysql_case(mariadb: MariaDB, large_database: str) -> Case:
         dbpass=SecretStr(PASSWORD),
     )
     return Case(source, ("mysqldump", "mariadb-dump"), ("mysql",))
+
+
+@pytest.fixture(scope="session")
+def large_postgres_database(postgres: Postgres) -> str:
+    name, quoted = "contract", PASSWORD.replace("'", "''")
+    postgres.execute(f"CREATE DATABASE {name}; CREATE ROLE contract LOGIN PASSWORD '{quoted}'")
+    postgres.execute(
+        f"CREATE TABLE large AS SELECT n, repeat(md5(n::text), 32) FROM generate_series(1, {LARGE >> 10}) n;"
+        "GRANT pg_read_all_data TO contract",
+        name,
+    )
+    return name
+
+
+@pytest.fixture
+def pgsql_case(postgres: Postgres, large_postgres_database: str, monkeypatch: pytest.MonkeyPatch) -> Case:
+    # The programs must come from PATH, where tests take them away and put others in front.
+    programs = Path(newest("pg_dump").path).parent
+    monkeypatch.setattr(pgsql_programs, "DIRECTORIES", ())
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    source = PostgreSQL(
+        dbhost=postgres.host,
+        dbport=postgres.port,
+        dbname=large_postgres_database,
+        dbuser="contract",
+        dbpass=SecretStr(PASSWORD),
+    )
+    return Case(source, ("pg_dump",), ("psql",))
 
 
 @pytest.fixture(params=TYPES)

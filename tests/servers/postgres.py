@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -33,10 +33,10 @@ class Postgres:
     user = ADMIN
     password = ADMIN_PASSWORD
 
-    def __init__(self, *, settings: Mapping[str, str] | None = None, hba: str = "") -> None:
-        """``settings`` go into postgresql.conf, ``hba`` before the lines of pg_hba.conf."""
+    def __init__(self, *, hba: str = "", certificate: tuple[bytes, bytes] | None = None) -> None:
+        """``hba`` goes before the lines of pg_hba.conf; ``certificate`` is its key and its chain, in PEM."""
         self.port = 0
-        self._settings = dict(settings or {})
+        self._certificate = certificate
         self._hba = hba
         self.process_id = 0
         self._cleanup = contextlib.ExitStack()
@@ -121,6 +121,13 @@ class Postgres:
         )
         hba = self._data / "pg_hba.conf"
         hba.write_text(self._hba + hba.read_text())
+        if self._certificate:
+            for name, content in zip(("server.key", "server.crt"), self._certificate, strict=True):
+                path = self._data / name
+                path.write_bytes(content)
+                path.chmod(0o600)
+                if self._account:
+                    os.chown(path, *self._account)
         log = self._home / "log"
         for _ in range(5):  # another program may take the port between our look and the server's bind
             self._configure()
@@ -135,7 +142,7 @@ class Postgres:
     def _configure(self) -> None:
         self.port = _free_port()
         settings = {"listen_addresses": self.host, "port": str(self.port), "unix_socket_directories": str(self._home)}
-        settings |= {"fsync": "off", "lc_messages": "C", **self._settings}
+        settings |= {"fsync": "off", "lc_messages": "C", "ssl": "on" if self._certificate else "off"}
         lines = [f"{name} = '{value}'\n" for name, value in settings.items()]
         (self._data / "postgresql.auto.conf").write_text("".join(lines))
 
