@@ -54,7 +54,7 @@ def refusals(job: Job) -> list[str]:
 
 def warnings(job: Job) -> Iterator[str]:
     """What someone who deploys the job should know."""
-    for index, source in enumerate(job.sources):
+    for index, source in enumerate(job.declared):
         if source.type == "folder":
             yield (
                 f"sources[{index}]: without an agent on a host, a deployed folder source reads the worker task's own "
@@ -81,6 +81,8 @@ def _plugins(job: Job) -> Iterator[str]:
     for index, channel in enumerate(job.notifications):
         if channel.type == "flagfile":
             yield f"notifications[{index}]: type 'flagfile' would write to the disk of a Lambda, which nobody sees"
+        if channel.type == "sns" and REFERENCE.search(getattr(channel, "topic_arn", "")):
+            yield f"notifications[{index}].topic_arn: must be a plain ARN, since rights are derived from it"
 
 
 def _secrets(job: Job) -> Iterator[str]:

@@ -136,7 +136,7 @@ def test_only_retention_may_delete_and_only_the_state_machine_runs_tasks(templat
 def test_notify_reads_secrets_of_channels_only(template: Template) -> None:
     rights = grants(template, "Functionsnotifyrole")
     assert rights["secretsmanager:GetSecretValue"] == {secret("backups/slack")}
-    assert rights["s3:PutObject"] == {f"{STATE}/runs/*/notified/*.json"}
+    assert rights["s3:PutObject"] == {f"{STATE}/runs/*/notified/*.json", f"{STATE}/outcomes/*.json"}
     assert not any("example-backups" in arn for arns in rights.values() for arn in arns)
 
 

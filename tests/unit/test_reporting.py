@@ -15,9 +15,10 @@ from backups.cloud import ObjectPointer, Request
 from backups.context import Context
 from backups.errors import BackupsError, NotificationError
 from backups.planning import run_id
-from backups.records import Outcome, Pruned, RunReport
+from backups.records import Outcome, Pruned, RunReport, Told
 from backups.reporting import Channel, Conclusion, Finished, conclude, deliver, summary
 from tests.jobs import job_with
+from tests.servers.slack import Answer, slack_server
 from tests.unit.deployment import ASSETS, Deployment, deployment
 from tests.unit.reports import lost, report, result, stored
 
@@ -182,6 +183,30 @@ def test_a_channel_that_refuses_is_recorded_and_an_error(stack: Deployment, cont
     with pytest.raises(NotificationError, match="channel flag was not told"):
         deliver(stack.state, channel, context)
     assert [told.status for told in stack.state.notified("nightly", RUN)] == ["failed"]
+
+
+def test_a_channel_that_wants_changes_is_told_by_what_it_knew(stack: Deployment, context: Context) -> None:
+    with slack_server() as slack:
+        chat = {"id": "ops", "type": "slack", "url": slack.url, "notify_on": "change", "remind_days": 2}
+        pointer = stack.deploy({**job_with("notifications", chat), "hostname": "web1"}, "changing")
+
+        def night(day: int, outcome: Outcome) -> str:
+            began = NOW + dt.timedelta(days=day)
+            told = report(result("a", outcome), job="changing", run=f"run-{day}", started=began, finished=began)
+            stack.state.put_report(told)
+            channel = Channel(job="changing", run=told.run, channel="ops", job_file=pointer)
+            return deliver(stack.state, channel, context).status
+
+        assert night(0, Outcome.STORED) == "not wanted"
+        assert stack.state.told("changing", "ops") is None
+        slack.answers = [Answer(404, "no_service")]
+        with pytest.raises(NotificationError):
+            night(1, Outcome.FAILED)
+        answers = [night(1, Outcome.FAILED), night(1, Outcome.FAILED)]  # Step Functions tries again, even twice
+        answers += [night(2, Outcome.FAILED), night(3, Outcome.FAILED), night(4, Outcome.STORED)]
+        assert answers == ["sent", "not wanted", "not wanted", "sent", "sent"]
+        assert stack.state.told("changing", "ops") == Told(at=NOW + dt.timedelta(days=4))
+        assert len(slack.messages) == 3
 
 
 def test_a_channel_can_t_be_told_of_a_run_without_a_report(stack: Deployment, context: Context) -> None:

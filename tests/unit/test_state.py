@@ -11,7 +11,7 @@ import pytest
 
 from backups.errors import BackupsError
 from backups.progress import Progress
-from backups.records import Notified, Outcome, Plan, PlanItem, Pruned
+from backups.records import Notified, Outcome, Plan, PlanItem, Pruned, Told
 from backups.state import MapItem, State
 from tests.unit.deployment import deployment
 from tests.unit.reports import report, result
@@ -75,6 +75,16 @@ def test_every_record_comes_back_from_where_the_layout_says(state: State) -> Non
         "report.json",
         "results/a b@c=d.json",
     ]
+
+
+def test_what_a_channel_was_told_outlives_its_runs(state: State) -> None:
+    told = Told(at=dt.datetime(2026, 11, 23, tzinfo=dt.UTC), failing=("db",))
+    assert state.told("nightly", "ops") is None
+    state.put_told("nightly", "ops", told)
+    assert state.told("nightly", "ops") == told
+    assert state.told("nightly", "other") is None
+    (item,) = boto3.client("s3").list_objects_v2(Bucket="state")["Contents"]
+    assert item["Key"] == "outcomes/nightly/ops.json"  # not among the runs, which are removed after some time
 
 
 def test_runs_and_jobs_do_not_see_each_others_records(state: State) -> None:
