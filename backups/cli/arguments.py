@@ -118,7 +118,9 @@ def _copy_commands(commands: _Commands) -> None:
     added = commands.add("restore", restore.restore, "restore a copy", _RESTORE, as_user=True)
     _job(added)
     added.add_argument("source", metavar="SOURCE", help="id of the source")
-    added.add_argument("--to", required=True, metavar="TARGET", help="DIR, FILE, - (standard output), mysql://… or postgresql://…")
+    added.add_argument(
+        "--to", required=True, metavar="TARGET", help="DIR, FILE, - (standard output), mysql://… or postgresql://…"
+    )
     added.add_argument("--from", dest="origin", default="", metavar="DESTINATION", help="restore from this one only")
     added.add_argument("--unverified", action="store_true", help="take a copy without a manifest, if gpg can read it")
     added.add_argument("--overwrite", action="store_true", help="load into a database that has tables")
@@ -257,6 +259,8 @@ sha256 and gpg's own check are looked at while it is read, and what is restored 
             loads a dump into a database that exists and is empty (or with --overwrite). If that fails half-way an
             empty database is emptied again. The password is asked for on a terminal, or stands as a reference:
             mysql://USER:{{resolve:file:/path}}@HOST:PORT/DATABASE. Leave DATABASE out for a dump of several.
+  postgresql://USER@HOST:PORT/DATABASE
+            the same for PostgreSQL. Leave DATABASE out for a copy of roles ('globals') or of 'all_databases'.
 
 Modes and times of files are kept. Owners are kept only when root restores: RUN_AS_USER=root backups restore …
 

@@ -72,7 +72,9 @@ def test_it_runs_as_nobody_in_particular_without_a_shell() -> None:
     assert "CMD" not in DOCKERFILE and "--require-hashes" in DOCKERFILE
 
 
-@pytest.mark.parametrize("program", ["gnupg", "gzip", "mariadb-client", "pigz", "tar", "zstd", "ca-certificates"])
+@pytest.mark.parametrize(
+    "program", ["gnupg", "gzip", "mariadb-client", "pigz", "postgresql-client", "tar", "zstd", "ca-certificates"]
+)
 def test_every_program_that_a_worker_starts_is_installed(program: str) -> None:
     final = DOCKERFILE.rpartition("\nFROM ")[2]
     assert re.search(rf"\s{program}\s", final)

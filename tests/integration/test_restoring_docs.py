@@ -19,8 +19,10 @@ PASSPHRASE = 'it\'s a "long" one'
 
 
 def blocks() -> list[str]:
-    """The commands of the page."""
-    return re.findall(r"^```bash\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    """The commands of the page, but those about PostgreSQL."""
+    before, heading, _ = PAGE.read_text(encoding="utf-8").partition("\n## PostgreSQL\n")
+    assert heading
+    return re.findall(r"^```bash\n(.*?)^```$", before, re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture
