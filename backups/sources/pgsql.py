@@ -151,6 +151,8 @@ class PostgreSQL(Source):
         return self.dbname[0] if isinstance(self.dbname, tuple) else self.dbname or MAINTENANCE
 
     def open(self, context: Context) -> SourceStream:
+        if self.expanded() != (self,):
+            raise ValueError("open the sources that this one stands for: it would leave all but the first out")
         with contextlib.ExitStack() as stack:
             env = stack.enter_context(self.connection.environment(context))
             found = self._preflight(Client(self.connection, context.cancel, env)).run()

@@ -147,6 +147,15 @@ def test_roles_come_back_beside_those_that_exist(postgres: Postgres, role: str, 
     postgres.execute(f"DROP ROLE {quoted}")
 
 
+def test_a_whole_server_never_replaces_a_database(postgres: Postgres, ledger: str, context: Context) -> None:
+    before = described(postgres, ledger)
+    data, _ = dump(source(postgres, all_databases=True), context)
+    with pytest.raises(RestoreError, match=r'database "\w+" already exists') as caught:
+        restore(postgres, "", data, context, whole_server=True)
+    assert "still there" in caught.value.hint
+    assert described(postgres, ledger) == before
+
+
 def test_the_password_may_be_in_the_url_or_behind_a_reference(
     postgres: Postgres, role: str, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:

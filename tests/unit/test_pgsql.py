@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from backups.context import Context
 from backups.errors import CommandError, SourceError
 from backups.pgsql_client import Connection, QueryError, password_line
 from backups.pgsql_programs import fitting, newest
@@ -70,6 +71,12 @@ def test_a_list_and_roles_stand_for_a_copy_of_each() -> None:
     assert isinstance(parts[2], PostgreSQLRoles)
     assert {part.type for part in parts} == {"pgsql"}
     assert all(part.passphrase and part.expanded() == (part,) for part in parts)
+
+
+def test_what_stands_for_several_is_never_read_as_one(context: Context) -> None:
+    for several in (source(id="pg", dbname=["a"]), source(dbname="a", globals=1)):
+        with pytest.raises(ValueError, match="stands for"):
+            several.open(context)
 
 
 def test_the_job_holds_what_the_source_stands_for() -> None:
