@@ -85,7 +85,7 @@ def test_passwords_of_roles_need_the_right_to_read_them(
 
 
 def test_every_database_is_looked_at(postgres: Postgres, ledger: str, role: str, context: Context) -> None:
-    with pytest.raises(SourceError, match=r"database 'ledger_\w+': the user may not read") as caught:
+    with pytest.raises(SourceError, match=r"database '\w+': the user may not read") as caught:
         limited(postgres, None, role, all_databases=True, role_passwords=False).open(context)
     postgres.execute(caught.value.hint)
     data, _ = dump(limited(postgres, None, role, all_databases=True, role_passwords=False), context)
