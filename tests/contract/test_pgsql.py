@@ -12,7 +12,7 @@ from backups.context import Context
 from backups.errors import CommandError, SourceError
 from backups.pgsql_programs import newest
 from tests.contract.postgres_databases import LARGE_OBJECT, described, dump, restore, source
-from tests.contract.streams import read_rest
+from tests.contract.streams import children, read_rest
 from tests.servers.fake_path import FakePath
 from tests.servers.postgres import Postgres, database
 
@@ -157,3 +157,24 @@ def test_a_server_that_goes_away_in_the_middle_is_an_error(context: Context) -> 
             rest = read_rest(stream)
             with pytest.raises(CommandError, match=r"server closed the connection|connection to server was lost"):
                 stream.finish(len(rest) + (1 << 16), rest[-stream.tail_bytes :])
+
+
+@pytest.mark.parametrize("how", ["left", "one of its connections ends"])
+def test_a_dump_of_the_whole_server_that_breaks_off(how: str, postgres: Postgres, context: Context) -> None:
+    before = children()
+    with database(postgres, f"broken_{uuid.uuid4().hex[:8]}") as live:
+        postgres.execute("CREATE TABLE a AS SELECT repeat(md5(n::text), 32) FROM generate_series(1, 16384) n", live)
+        with source(postgres, all_databases=True).open(context) as stream:
+            first = b""
+            while b"COPY public.a (" not in first:
+                first += os.read(stream.fileno(), 1 << 16)
+            assert len(set(children()) - set(before)) > 1  # pg_dumpall and the pg_dump of this database
+            if how == "left":
+                stream.close()
+            else:
+                postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{live}'")
+                rest = read_rest(stream)
+                with pytest.raises(CommandError, match="pg_dump failed on database"):
+                    stream.finish(len(first + rest), rest[-stream.tail_bytes :])
+    assert set(children()) == set(before)
+    assert list(context.tmpdir.iterdir()) == []
