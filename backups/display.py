@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from backups.errors import BackupsError, JobError
-from backups.notifications.message import human_size
+from backups.notifications.words import human_size
 from backups.progress import Progress, ProgressRecord
 from backups.records import Outcome, Result
 from backups.secrets import Scrubber, ScrubbingFilter

@@ -16,7 +16,7 @@ from backups.display import rate, table
 from backups.errors import BackupsError, ExitCode, StoppedError
 from backups.finding import Wanted
 from backups.job import Job
-from backups.notifications.message import human_size
+from backups.notifications.words import human_size
 from backups.notifying import scrubbed
 from backups.pruning import prune as prune_destination
 from backups.records import Pruned

@@ -14,7 +14,7 @@ from backups.cli.session import Session
 from backups.display import clock, rate
 from backups.errors import ExitCode
 from backups.finding import Wanted
-from backups.notifications.message import human_size
+from backups.notifications.words import human_size
 from backups.restore_targets import target_of
 from backups.restoring import Restored
 from backups.restoring import restore as restore_copy

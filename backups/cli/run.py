@@ -10,7 +10,7 @@ from backups.cli.session import Session
 from backups.display import clock, rate, table
 from backups.errors import BackupsError
 from backups.local_run import LocalRun, run_job
-from backups.notifications.message import human_size
+from backups.notifications.words import human_size
 from backups.records import Outcome, Result, RunReport
 
 _HEADERS = ("source", "destination", "size", "seconds", "speed", "sha256", "verified")

@@ -14,7 +14,8 @@ from pydantic import Field, SecretStr
 from backups.context import Context
 from backups.errors import NotificationError
 from backups.notifications.base import REQUEST_SECONDS, MessageChannel
-from backups.notifications.message import Message, one_line, shortened
+from backups.notifications.message import Message
+from backups.notifications.words import one_line, shortened
 from backups.secrets import Scrubber
 
 _LONGEST_TITLE = 250

@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Literal
 from backups.config import SecretWebAddress
 from backups.context import Context
 from backups.notifications.base import MessageChannel
-from backups.notifications.message import Entry, Message, fitted, shortened, utf16_units
+from backups.notifications.message import Entry, Message
 from backups.notifications.rich import COLOURS, CUT
 from backups.notifications.webhook import post_json
+from backups.notifications.words import fitted, shortened, utf16_units
 
 _LONGEST = 2000
 _LONGEST_EMBEDS = 5900  # 6,000 for the texts of all embeds together, and some room for a note

@@ -23,7 +23,9 @@ _HINTS: dict[int, str] = {
 
 
 class Healthchecks(MessageChannel):
-    """A ping to a monitor that notices when runs stay away: one that a run begins, and one how it ended."""
+    """A ping to a monitor that notices when runs stay away: that a run begins (unless `notify_on_start` is false), and
+    how it ended.
+    """
 
     label: ClassVar[str] = "Healthchecks"
     identity: ClassVar[tuple[str, ...]] = ("ping_url",)

@@ -7,20 +7,27 @@ from __future__ import annotations
 
 import datetime as dt
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from backups.notifications.words import (
+    LONGEST_REASON,
+    human_size,
+    human_time,
+    listed,
+    name_of,
+    one_line,
+    reason_of,
+    shortened,
+)
 from backups.records import Outcome, Result, RunReport, RunStart
 
 JOB_LABEL = "Job"
 """Stands where the type of a source does, when a message is about a whole run."""
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_LONGEST_NAME = 200  # characters
-_LONGEST_REASON = 1000
 _MOST_NOTES = 10  # warnings or refused keys of one source; the rest is counted
-_CUT = "… [cut]"
 _WORST_FIRST = (Outcome.FAILED, Outcome.PARTIAL, Outcome.SKIPPED, Outcome.STORED)
 
 
@@ -122,9 +129,9 @@ def render(report: RunReport) -> Message:
 
 def render_start(begun: RunStart) -> Message:
     """The message that a run begins."""
-    name, host, count = _name(begun.job), one_line(begun.hostname), len(begun.sources)
+    name, host, count = name_of(begun.job), one_line(begun.hostname), len(begun.sources)
     line = f"Backup of '{name}' ({JOB_LABEL}) on '{host}' has started [sources: {count}]."
-    names = shortened(", ".join(_name(source) for source in begun.sources), _LONGEST_REASON)
+    names = shortened(", ".join(name_of(source) for source in begun.sources), LONGEST_REASON)
     facts = (Fact("Sources", names), Fact("Began", f"{begun.started:%Y-%m-%d %H:%M} UTC"))
     return Message(
         ok=True,
@@ -142,66 +149,10 @@ def render_start(begun: RunStart) -> Message:
     )
 
 
-def one_line(text: str) -> str:
-    """Text without line breaks, control characters or anything else that could end a header or forge a line."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
-
-
-def shortened(text: str, limit: int) -> str:
-    """At most ``limit`` characters, with a note when some are missing."""
-    return text if len(text) <= limit else text[: max(0, limit - len(_CUT))] + _CUT[:limit]
-
-
-def fitted(cut: Callable[[int], str], limit: int, measure: Callable[[str], int] = len) -> str:
-    """What ``cut`` makes of as many characters as may be, so that it measures at most ``limit``.
-
-    For texts that grow when they are escaped after they were cut.
-    """
-    text = cut(limit)
-    if measure(text) <= limit:
-        return text
-    fits, too_long = 0, limit
-    best = cut(0)
-    while too_long - fits > 1:
-        middle = (fits + too_long) // 2
-        text = cut(middle)
-        if measure(text) <= limit:
-            fits, best = middle, text
-        else:
-            too_long = middle
-    return best
-
-
-def utf16_units(text: str) -> int:
-    """Length as services count that are written in languages with 16-bit characters; never less than ``len``."""
-    return len(text.encode("utf-16-le")) // 2
-
-
-def human_time(seconds: float) -> str:
-    """Seconds as ``7 min 5 s``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def human_size(size: int) -> str:
-    """Bytes as ``12.3 MB``, base 1024."""
-    if size < 1024:
-        return f"{size} bytes"
-    value = float(size)
-    for unit in ("KB", "MB", "GB", "TB"):
-        value /= 1024
-        if round(value, 1) < 1024:
-            return f"{value:.1f} {unit}"
-    return f"{value / 1024:.1f} PB"
-
-
 def _subject(report: RunReport) -> str:
-    name, label = _name(report.job), JOB_LABEL
+    name, label = name_of(report.job), JOB_LABEL
     if len(report.results) == 1:
-        name, label = _name(report.results[0].name), report.results[0].label
+        name, label = name_of(report.results[0].name), report.results[0].label
     elif report.results:
         label = _counts(report.results)
     what = f"Backup of {name} ({one_line(label)}) on {one_line(report.hostname)}"
@@ -216,12 +167,12 @@ def _entries(
     """What rich forms show, in the order of the lines."""
     rest = list(lines)
     if len(lines) > len(results):
-        title = f"{_name(report.job)} ({JOB_LABEL}) on {one_line(report.hostname)}"
+        title = f"{name_of(report.job)} ({JOB_LABEL}) on {one_line(report.hostname)}"
         facts = [*_reasons(report.error, report.hint), _time(report.started, report.finished)]
         yield Entry(title, rest.pop(0), report.outcome, tuple(facts))
     for result, line in zip(results, rest, strict=True):
         yield Entry(
-            f"{_name(result.name)} ({one_line(result.label)}) on {one_line(result.hostname)}",
+            f"{name_of(result.name)} ({one_line(result.label)}) on {one_line(result.hostname)}",
             line,
             result.outcome,
             tuple(_facts(result)),
@@ -237,23 +188,23 @@ def _facts(result: Result) -> Iterable[Fact]:
         yield from _reasons(result.error, result.hint)
         for place in result.destinations:
             if place.status == "failed":
-                reason = _reason(place.error, place.hint) or "no reason was given"
+                reason = reason_of(place.error, place.hint) or "no reason was given"
                 yield Fact("Not stored at", f"'{one_line(place.destination)}': {reason}", in_line=True)
     if stored:
         yield Fact("Size", human_size(result.size), in_line=True)
     yield _time(result.started, result.finished)
     if stored:
         where = ", ".join(f"'{one_line(at.destination)}' in {human_time(at.seconds)}" for at in stored)
-        yield Fact("Stored at", shortened(where, _LONGEST_REASON))
+        yield Fact("Stored at", shortened(where, LONGEST_REASON))
     for warning in _told_warnings(result):
         yield Fact("Warning", warning)
 
 
 def _reasons(error: str, hint: str) -> Iterable[Fact]:
     if error:
-        yield Fact("Error", _reason(error), in_line=True)
+        yield Fact("Error", reason_of(error), in_line=True)
     if hint:
-        yield Fact("Way out", _reason(hint), in_line=True)
+        yield Fact("Way out", reason_of(hint), in_line=True)
 
 
 def _time(started: dt.datetime, finished: dt.datetime) -> Fact:
@@ -269,8 +220,8 @@ def _counts(results: Sequence[Result]) -> str:
 
 
 def _run_line(report: RunReport) -> str:
-    what = f"Backup of '{_name(report.job)}' ({JOB_LABEL}) on '{one_line(report.hostname)}'"
-    reason = _reason(report.error, report.hint)
+    what = f"Backup of '{name_of(report.job)}' ({JOB_LABEL}) on '{one_line(report.hostname)}'"
+    reason = reason_of(report.error, report.hint)
     if report.outcome is Outcome.SKIPPED:
         return f"{what} was skipped: {reason or 'an earlier run is still going'}"
     if report.outcome is Outcome.STORED:
@@ -279,7 +230,7 @@ def _run_line(report: RunReport) -> str:
 
 
 def _source_line(result: Result) -> str:
-    what = f"Backup of '{_name(result.name)}' ({one_line(result.label)}) on '{one_line(result.hostname)}'"
+    what = f"Backup of '{name_of(result.name)}' ({one_line(result.label)}) on '{one_line(result.hostname)}'"
     if result.outcome is Outcome.STORED:
         return f"{what} was successful [size: {human_size(result.size)}]."
     return f"{what} failed: {_failure(result)}"
@@ -288,54 +239,41 @@ def _source_line(result: Result) -> str:
 def _failure(result: Result) -> str:
     """Why a source failed; for one that is stored in part: where it is, where not, and why not."""
     stored = [place.destination for place in result.destinations if place.status == "stored"]
-    whole = _reason(result.error, result.hint)
+    whole = reason_of(result.error, result.hint)
     reasons = [
-        f"'{place.destination}': {_reason(place.error, place.hint) or 'no reason was given'}"
+        f"'{place.destination}': {reason_of(place.error, place.hint) or 'no reason was given'}"
         for place in result.destinations
         if place.status == "failed" and not (place.error and place.error in result.error)
     ]
     if stored:
-        where = f"stored at {_listed(stored)} [size: {human_size(result.size)}]"
+        where = f"stored at {listed(stored)} [size: {human_size(result.size)}]"
         missing = [place.destination for place in result.destinations if place.status == "failed"]
-        where += f" but not at {_listed(missing)}" if missing else ""
+        where += f" but not at {listed(missing)}" if missing else ""
         return "; ".join(part for part in (where, whole, *reasons) if part)
     return "; ".join(part for part in (whole, *reasons) if part) or "no reason was given"
 
 
 def _warnings(results: Iterable[Result]) -> Iterable[str]:
     for result in results:
-        about = f"'{_name(result.name)}' ({one_line(result.label)})"
+        about = f"'{name_of(result.name)}' ({one_line(result.label)})"
         yield from (f"Warning for {about}: {warning}" for warning in _told_warnings(result))
 
 
 def _told_warnings(result: Result) -> Iterable[str]:
-    yield from (_reason(warning) for warning in result.warnings[:_MOST_NOTES])
+    yield from (reason_of(warning) for warning in result.warnings[:_MOST_NOTES])
     if len(result.warnings) > _MOST_NOTES:
         yield f"{len(result.warnings) - _MOST_NOTES} more warnings"
 
 
 def _retention(report: RunReport) -> Iterable[str]:
     for pruned in report.pruned:
-        about = f"Retention of '{_name(pruned.source)}' at '{_name(pruned.destination)}'"
+        about = f"Retention of '{name_of(pruned.source)}' at '{name_of(pruned.destination)}'"
         if pruned.error:
-            yield f"{about} failed: {_reason(pruned.error)}"
+            yield f"{about} failed: {reason_of(pruned.error)}"
         for key, reason in list(pruned.refused.items())[:_MOST_NOTES]:
-            yield f"{about} could not remove {one_line(key)}: {_reason(reason)}"
+            yield f"{about} could not remove {one_line(key)}: {reason_of(reason)}"
         if len(pruned.refused) > _MOST_NOTES:
             yield f"{about} could not remove {len(pruned.refused) - _MOST_NOTES} more objects"
-
-
-def _name(text: str) -> str:
-    return shortened(one_line(text), _LONGEST_NAME)
-
-
-def _reason(error: str, hint: str = "") -> str:
-    text = one_line(error)
-    return shortened(f"{text} ({one_line(hint)})" if text and hint else text or one_line(hint), _LONGEST_REASON)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(f"'{one_line(name)}'" for name in names)
 
 
 def _left_out(count: int) -> str:

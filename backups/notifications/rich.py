@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterable, Sequence
 
-from backups.notifications.message import Entry, Fact, Message, shortened
+from backups.notifications.message import Entry, Fact, Message
+from backups.notifications.words import shortened
 from backups.records import Outcome
 
 COLOURS = {Outcome.STORED: "#2eb67d", Outcome.PARTIAL: "#e8912d", Outcome.FAILED: "#d72b3f", Outcome.SKIPPED: "#868686"}

@@ -8,9 +8,10 @@ from pydantic import SecretStr
 
 from backups.context import Context
 from backups.notifications.base import MessageChannel
-from backups.notifications.message import Entry, Message, fitted, shortened
+from backups.notifications.message import Entry, Message
 from backups.notifications.rich import fact_lines, within
 from backups.notifications.webhook import post_json
+from backups.notifications.words import fitted, shortened
 from backups.records import Outcome
 
 _LONGEST = 4000  # characters: what Slack advises; far longer texts it would cut itself

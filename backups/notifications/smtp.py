@@ -18,8 +18,9 @@ from backups.config import Flag
 from backups.context import Context
 from backups.errors import NotificationError
 from backups.notifications.base import REQUEST_SECONDS, MessageChannel
-from backups.notifications.message import Message, one_line, shortened
+from backups.notifications.message import Message
 from backups.notifications.rich import html_page
+from backups.notifications.words import one_line, shortened
 from backups.records import Outcome, RunReport
 
 _LONGEST = 200_000  # characters of text; a job may have ten thousand sources

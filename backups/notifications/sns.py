@@ -9,7 +9,8 @@ from pydantic import Field, SecretStr, StringConstraints, model_validator
 from backups.context import Context
 from backups.errors import NotificationError
 from backups.notifications.base import REQUEST_SECONDS, MessageChannel
-from backups.notifications.message import Message, shortened
+from backups.notifications.message import Message
+from backups.notifications.words import shortened
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient

@@ -10,9 +10,10 @@ from pydantic import BeforeValidator, Field, SecretStr
 from backups.config import WebAddress
 from backups.context import Context
 from backups.notifications.base import MessageChannel
-from backups.notifications.message import Message, utf16_units
+from backups.notifications.message import Message
 from backups.notifications.rich import html_text
 from backups.notifications.webhook import post_json
+from backups.notifications.words import utf16_units
 
 _LONGEST = 4096
 

@@ -19,13 +19,14 @@ from urllib3.exceptions import HTTPError
 from backups.context import Context
 from backups.errors import NotificationError
 from backups.notifications.base import REQUEST_SECONDS
-from backups.notifications.message import one_line
+from backups.notifications.words import one_line
 
 LONGEST_WAIT = 20
 """Seconds: a service that asks for a longer pause is not waited for."""
 
 _ANSWER_BYTES = 4096  # enough for the JSON of an error, in which some services name the pause they want
 _ANSWER_SHOWN = 300  # characters of an error page; services answer with a word such as invalid_payload
+_CERTIFICATE = "is a proxy in between? REQUESTS_CA_BUNDLE names a file with authorities of your own"
 _SHORTEST_TOKEN = 12  # characters of a part of an address that is no mere word
 _LONGEST_SECRET = 1000  # characters at the end of a cut answer that may be a part of one, which no scrubber knows
 
@@ -106,7 +107,7 @@ def hide_address(address: str, context: Context) -> None:
             context.secrets.scrub.add(part)
     values = [value for _, value in urllib.parse.parse_qsl(parts.query)]
     for part in (*parts.path.split("/"), *values, parts.password or ""):
-        if len(part) >= _SHORTEST_TOKEN:
+        if len(part) >= _SHORTEST_TOKEN and any(char.isdigit() for char in part):
             context.secrets.scrub.add(part)
 
 
@@ -129,7 +130,7 @@ def _ask(call: Call, session: requests.Session | None) -> _Answer:
         raise NotificationError(f"{call.service}: no answer within {REQUEST_SECONDS} s") from None
     except requests.exceptions.SSLError:
         raise NotificationError(
-            f"{call.service}: its certificate can't be trusted", hint="is a proxy in between?", permanent=True
+            f"{call.service}: its certificate can't be trusted", hint=_CERTIFICATE, permanent=True
         ) from None
     except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema):
         raise NotificationError(f"{call.service}: '{call.setting}' is no web address", permanent=True) from None

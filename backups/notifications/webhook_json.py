@@ -12,8 +12,9 @@ from pydantic import Field, SecretStr
 from backups.config import SecretWebAddress
 from backups.context import Context
 from backups.notifications.base import Notification
-from backups.notifications.message import Message, render, render_start, shortened
+from backups.notifications.message import Message, render, render_start
 from backups.notifications.webhook import Call, hide_address, request
+from backups.notifications.words import shortened
 from backups.records import Outcome, Pruned, Record, Result, RunReport, RunStart
 
 TIMESTAMP_HEADER = "X-Backups-Timestamp"

@@ -19,6 +19,8 @@ from tests.unit.reports import FAILURE, FINISHED, SIZE, STARTED, SUCCESS, lost, 
 GOOD = "Backup of 'Live Company Data' (MySQL) on 'web1' was successful [size: 12.3 MB]."
 NIGHT = dt.timedelta(days=1)
 
+pytestmark = pytest.mark.xdist_group("notification servers")  # each of them is started once
+
 
 @pytest.fixture(scope="module")
 def matrix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MatrixServer]:

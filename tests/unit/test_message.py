@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backups.notifications.message import human_size, one_line, render, shortened
+from backups.notifications.message import render
+from backups.notifications.words import human_size, one_line, shortened
 from backups.records import Outcome, Pruned
 from tests.unit.reports import FAILURE, SUCCESS, lost, report, result, stored
 
