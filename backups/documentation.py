@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -140,7 +141,7 @@ def _type_section(name: str, model: type[Plugin], common: set[str]) -> str:
     type_ = str(model.model_fields["type"].default)
     names = [known for known in LISTS[name].names() if LISTS[name].canonical(known) == type_]
     others = [f"`{known}`" for known in names if known != type_]
-    parts = [f"### `{type_}`: {model.label or type_}", (model.__doc__ or "").strip()]
+    parts = [f"### `{type_}`: {model.label or type_}", inspect.cleandoc(model.__doc__ or "")]
     if model.unavailable:
         parts.append("Job files with it are checked, but it can't run yet.")
     if others:

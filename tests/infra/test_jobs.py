@@ -97,9 +97,16 @@ def test_names_that_rights_are_derived_from_are_plain(tmp_path: Path, field: str
 def test_types_that_can_t_run_yet_are_refused(tmp_path: Path) -> None:
     data = nightly()
     data["sources"] = [
-        {"id": "db", "type": "pgsql", "dbhost": "h", "dbname": "d", "dbuser": "u", "dbpass": "{{resolve:ssm-secure:x}}"}
+        {
+            "id": "db",
+            "type": "rds",
+            "instancename": "i",
+            "dbname": "d",
+            "dbuser": "u",
+            "dbpass": "{{resolve:ssm-secure:x}}",
+        }
     ]
-    assert any("type 'pgsql' is understood but can't run yet" in line for line in refused(tmp_path, later=data))
+    assert any("type 'rds' is understood but can't run yet" in line for line in refused(tmp_path, later=data))
 
 
 @pytest.mark.parametrize("name", ["with space", "a.b", "a" * 64])
