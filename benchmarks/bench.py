@@ -33,7 +33,6 @@ class Row:
     runs: list[Measured]
     against: float | None = None
     """Median seconds of what it is compared with."""
-    note: str = ""
 
     @property
     def seconds(self) -> float:
@@ -45,12 +44,12 @@ class Row:
         peak = max(measured.peak_mib for measured in self.runs)
         cells = [
             self.case,
+            f"{mib:.0f}",
             f"{self.seconds:.2f}",
             f"{mib / self.seconds:.0f}",
             f"{statistics.median(m.cpu for m in self.runs):.1f}",
             f"{self.seconds / self.against:.2f}" if self.against else "",
             f"{peak:.0f}" if peak else "",
-            self.note,
         ]
         return "| " + " | ".join(cells) + " |"
 
@@ -63,6 +62,8 @@ class Bench:
         self.folder = folder
         self.rounds = rounds
         self.rows: list[Row] = []
+        self.larger: list[tuple[float, Row]] = []
+        """Rows of other sizes, with their MiB."""
         self.mib = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / (1 << 20)
 
     def together(self, cases: dict[str, Callable[[], Measured]]) -> None:
@@ -157,8 +158,8 @@ class Bench:
         return measured
 
 
-def s3_cases(bench: Bench) -> None:
-    """One and two S3 destinations, on a real server with checksums that stores on this disk."""
+def s3_cases(bench: Bench, *, only_two: bool = False) -> None:
+    """One and two S3 destinations, on a real server with checksums that stores on this disk and needs its cores."""
     directory = bench.work / "s3"
     directory.mkdir(exist_ok=True)
     with seaweed(directory) as server:
@@ -176,12 +177,13 @@ def s3_cases(bench: Bench) -> None:
             }
             for name in names
         )
-        bench.together(
-            {
-                "backups to one S3 bucket": lambda: bench.ours([first]),
-                "backups to two S3 buckets": lambda: bench.ours([first, second]),
-            }
-        )
+        cases = {
+            "backups to one S3 bucket": lambda: bench.ours([first]),
+            "backups to two S3 buckets": lambda: bench.ours([first, second]),
+        }
+        if only_two:
+            del cases["backups to one S3 bucket"]
+        bench.together(cases)
     shutil.rmtree(directory)
 
 
@@ -189,8 +191,12 @@ def large(bench: Bench, gib: int) -> None:
     """Memory at a size that could not hide anything, two S3 destinations included."""
     folder = make_dataset(bench.work / f"large-{gib}", gib << 30)
     big = Bench(bench.work, folder, rounds=1)
-    s3_cases(big)
-    bench.rows += [Row(f"{row.case}, {gib} GiB", row.runs, row.against, f"{big.mib:.0f} MiB") for row in big.rows]
+    two = [bench.local("a"), bench.local("b")]
+    big.together({"backups to two directories": lambda: big.ours(two)})
+    for place in two:
+        shutil.rmtree(str(place["path"]))
+    s3_cases(big, only_two=True)
+    bench.larger += [(big.mib, row) for row in big.rows]
     shutil.rmtree(folder)
 
 
@@ -207,10 +213,11 @@ def write(bench: Bench, arguments: argparse.Namespace) -> None:
     head, _, _ = README.read_text().partition(_MARK)
     lines = [
         f"{_MARK}\n",
-        f"Measured {machine()}; folder of {bench.mib:.0f} MiB, median of {arguments.rounds} rounds.\n",
-        "| case | s | MiB/s | CPU s | against the first of its group | peak MiB of our process | note |",
+        f"Measured {machine()}; median of {arguments.rounds} rounds.\n",
+        "| case | MiB | s | MiB/s | CPU s | against the first of its group | peak MiB of our process |",
         "|---|---|---|---|---|---|---|",
         *(row.markdown(bench.mib) for row in bench.rows),
+        *(row.markdown(mib) for mib, row in bench.larger),
     ]
     README.write_text(head + "\n".join(lines) + "\n")
 
@@ -231,6 +238,7 @@ def main() -> None:
     parser.add_argument("--mib", type=int, default=1024, help="size of the folder (default: 1024)")
     parser.add_argument("--rounds", type=int, default=3, help="times that each case is measured (default: 3)")
     parser.add_argument("--large", type=int, metavar="GIB", help="also look at memory with a folder of this size")
+    parser.add_argument("--no-peers", action="store_true", help="leave restic, borg and duplicity out")
     parser.add_argument("--no-write", action="store_true", help="leave benchmarks/README.md as it is")
     parser.add_argument("--directory", type=Path, default=Path("/var/tmp"), help="where to work (default: /var/tmp)")
     arguments = parser.parse_args()
@@ -249,7 +257,8 @@ def main() -> None:
             }
         )
         s3_cases(bench)
-        bench.peers()
+        if not arguments.no_peers:
+            bench.peers()
         if arguments.large:
             large(bench, arguments.large)
         if not arguments.no_write:
