@@ -10,6 +10,7 @@ import pytest
 from backups.context import Context
 from tests.servers.command_line import CommandLine
 from tests.servers.fake_path import FakePath
+from tests.servers.gcs import Gcs, gcs
 from tests.servers.local_cloud import Sample, sample_cloud
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgres import Postgres
@@ -64,6 +65,13 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
 def samba_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samba]:
     """A real file server; each test has a folder of its own on its share."""
     with samba(tmp_path_factory.mktemp("samba")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gcs]:
+    """A server that speaks Google's API; each test uses a prefix of its own."""
+    with gcs(tmp_path_factory.mktemp("gcs")) as server:
         yield server
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from backups.destinations import DestinationConfig
+from backups.destinations.gs import GoogleStorage
 from backups.destinations.local import Local
 from backups.destinations.s3 import S3
 from backups.destinations.samba import Samba
-from tests.servers import samba
+from tests.servers import gcs, samba
 from tests.servers.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY, Seaweed
 
 
@@ -145,10 +146,39 @@ class SambaPlace(Place):
         return self.config(password=secret)
 
 
+class GoogleStoragePlace(Place):
+    """A prefix of its own in a bucket of fake-gcs-server."""
+
+    def __init__(self, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+        super().__init__(request, tmp_path)
+        self.server: gcs.Gcs = request.getfixturevalue("gcs_server")
+        self.prefix = f"team a/{uuid.uuid4().hex}/"
+
+    def config(self, **changes: Any) -> DestinationConfig:
+        """The bucket, below a prefix, with a JSON key."""
+        given = {"bucket": gcs.BUCKET, "prefix": self.prefix, "endpoint_url": self.server.url}
+        return GoogleStorage.model_validate({**given, "gs_service_key": self.server.key(), **changes})
+
+    def missing(self) -> DestinationConfig:
+        """Nothing ever makes a bucket."""
+        return self.config(bucket="no-such-bucket")
+
+    def leftovers(self) -> list[str]:
+        """Unfinished uploads."""
+        return self.server.front.unfinished(self.prefix)
+
+    def wrong_secret(self, secret: str) -> DestinationConfig:
+        """Another account's key, with the secret where its id stands."""
+        return self.config(
+            gs_service_key=self.server.key(private_key_id=secret, private_key=gcs.pem(gcs.another_key()))
+        )
+
+
 PLACES: dict[str, type[Place]] = {
     "local": LocalPlace,
     "s3": S3Place,
     "s3-md5": S3WithoutChecksumsPlace,
     "samba": SambaPlace,
+    "gs": GoogleStoragePlace,
 }
 WITH_SECRET = [name for name, place in PLACES.items() if place.wrong_secret is not Place.wrong_secret]

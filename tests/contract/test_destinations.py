@@ -26,9 +26,10 @@ KEY = "host/2026-11-23/db.sql.gpg"
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The smallest parts that S3 takes, so that little data makes several."""
+    """The smallest parts that S3 takes, and such chunks for Google, so that little data makes several."""
     monkeypatch.setattr("backups.destinations.s3_parts.SMALLEST", PART)
     monkeypatch.setattr("backups.destinations.s3_bucket.PAUSES", (0.01, 0.01))
+    monkeypatch.setattr("backups.destinations.gs_upload.CHUNK", PART)
 
 
 @pytest.fixture(params=PLACES)

@@ -1,0 +1,139 @@
+"""A bucket and the connections to reach it: what an upload, a listing and a reader share."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import urllib.parse
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import requests
+from google.auth.transport.requests import AuthorizedSession
+from google.cloud import storage
+from requests.adapters import HTTPAdapter
+
+from backups.context import Cancel, Context
+from backups.destinations.gs_credentials import credentials
+from backups.destinations.gs_errors import KINDS, explain
+from backups.errors import DestinationError, StoppedError
+
+if TYPE_CHECKING:
+    from backups.destinations.gs import GoogleStorage
+
+log = logging.getLogger("backups.destinations.gs")
+
+GOOGLE = "https://storage.googleapis.com"
+SECONDS = (10.0, 60.0)
+"""To connect, and between two bytes of an answer."""
+CONNECTIONS = 20
+
+PAUSES = (1.0, 2.0, 10.0, 30.0, 60.0)
+"""Seconds between attempts."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """One open connection to a bucket, and how objects are stored there."""
+
+    client: storage.Client
+    session: AuthorizedSession
+    url: str
+    name: str
+    prefix: str
+    storage_class: str
+    full: bool
+    """Whether to read every object back."""
+    cancel: Cancel
+
+    def about(self, key: str, what: str) -> str:
+        """How messages begin."""
+        return f"gs://{self.name}: {self.prefix}{key} {what}"
+
+    @contextmanager
+    def errors(self, key: str, what: str) -> Iterator[None]:
+        """Turns the client's errors into ours."""
+        try:
+            yield
+        except KINDS as error:
+            raise explain(error, self.about(key, what)) from error
+
+    def blob(self, key: str) -> Any:
+        """The object in terms of the client."""
+        return self.client.bucket(self.name).blob(self.prefix + key)
+
+    def media_url(self, key: str) -> str:
+        """Where an object's bytes are."""
+        bucket, name = (urllib.parse.quote(text, safe="") for text in (self.name, self.prefix + key))
+        return f"{self.url}/download/storage/v1/b/{bucket}/o/{name}"
+
+    def request(self, method: str, url: str, **options: Any) -> requests.Response:
+        """Ask with the bucket's credentials. Raises what ``errors`` turns into ours."""
+        answer: requests.Response = self.session.request(method, url, **{"timeout": SECONDS, **options})
+        return answer
+
+
+def connect(config: GoogleStorage, context: Context) -> Bucket:
+    """Nothing is sent yet. Raises DestinationError for settings that can't be meant."""
+    url = config.endpoint_url.rstrip("/") or GOOGLE
+    found = credentials(config)
+    session = AuthorizedSession(found)
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
+    client = storage.Client(project=None, credentials=found, _http=session, client_options={"api_endpoint": url})
+    return Bucket(
+        client=client,
+        session=session,
+        url=url,
+        name=config.bucket,
+        prefix=config.prefix,
+        storage_class=config.storage_class,
+        full=config.verify == "full",
+        cancel=context.cancel,
+    )
+
+
+class GivenUp:
+    """Says that an upload or a reader must stop: it was given up, or the whole run is stopping."""
+
+    def __init__(self, cancel: Cancel) -> None:
+        self._cancel = cancel
+        self.future: Future[None] = Future()  # so that it can be waited for together with requests
+        self.forget = cancel.on_stop(self.set)
+
+    def set(self) -> None:
+        """Wake whoever waits."""
+        with suppress(concurrent.futures.InvalidStateError):
+            self.future.set_result(None)
+
+    def check(self) -> None:
+        """Raises StoppedError once the work must stop."""
+        self._cancel.check()
+        if self.future.done():
+            raise StoppedError
+
+    def wait(self, seconds: float) -> None:
+        """Sleep. Raises StoppedError as soon as the work must stop."""
+        concurrent.futures.wait({self.future}, timeout=seconds)
+        self.check()
+
+
+def again(attempt: Callable[[], T], wait: Callable[[float], None]) -> T:
+    """Try, and after errors that may pass try again. ``wait`` sleeps for seconds, or raises to give up.
+
+    Raises DestinationError from the last attempt.
+    """
+    for pause in PAUSES:
+        try:
+            return attempt()
+        except DestinationError as error:
+            if error.permanent:
+                raise
+            log.warning("%s; trying again in %.0f s", error, pause)
+        wait(pause)
+    return attempt()

@@ -1,0 +1,206 @@
+"""What Google documents and fake-gcs-server lacks, in front of it: tokens, the state of uploads, compared sums.
+
+fake-gcs-server takes the question how far an upload came for its end, appends what is sent twice, compares no sum,
+looks at no token, deletes any generation, and answers batches with nothing. So uploads are collected here as Google's
+documentation says, and reach it when they are complete; what is stored, listed and read is its work.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import threading
+import urllib.parse
+import uuid
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import google_crc32c
+import requests
+
+UNIT = 256 << 10
+_PASSED = ("content-type", "content-range", "content-length", "location", "etag", "x-goog-generation", "x-goog-hash")
+
+
+@dataclass
+class Upload:
+    """One that was begun."""
+
+    name: str
+    upstream: str
+    content: bytearray = field(default_factory=bytearray)
+    finished: requests.Response | None = None
+
+
+class Front:
+    """Listens from ``start`` to ``stop``."""
+
+    def __init__(self, upstream: str, token: str) -> None:
+        self.upstream = upstream
+        self.token = token
+        self.uploads: dict[str, Upload] = {}
+        self.refused: dict[str, int] = {}
+        """Objects that may not be removed, each with the status to say so with."""
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self.port = self._server.server_port
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def unfinished(self, prefix: str) -> list[str]:
+        """Names of objects whose uploads were neither completed nor cancelled."""
+        return [u.name for u in self.uploads.values() if u.name.startswith(prefix) and not u.finished]
+
+    def start(self) -> None:
+        """Listen."""
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _handler(front: Front) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - a class that knows its front
+    class Handler(BaseHTTPRequestHandler):
+        """One request."""
+
+        protocol_version = "HTTP/1.1"
+
+        def _handle(self) -> None:
+            try:
+                self._answer()
+            except (requests.RequestException, OSError):
+                self.close_connection = True
+
+        do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815 - what the base class calls
+
+        def _answer(self) -> None:
+            wanted = int(self.headers.get("Content-Length") or 0)
+            body = b""
+            while len(body) < wanted and (more := self.rfile.read1(wanted - len(body))):
+                body += more
+            parts = urllib.parse.urlsplit(self.path)
+            query = dict(urllib.parse.parse_qsl(parts.query))
+            if self.headers.get("Authorization") != f"Bearer {front.token}":
+                self._say(401, "Invalid Credentials")
+            elif upload := query.get("upload_id"):
+                self._upload(upload, body, wanted)
+            elif query.get("uploadType") == "resumable":
+                self._begin(body, query.get("name") or json.loads(body)["name"])
+            elif parts.path.startswith("/batch/"):
+                self._batch(body)
+            elif self.command == "DELETE" and self._is_another(parts.path, query.get("ifGenerationMatch")):
+                self._say(412, "At least one of the pre-conditions you specified did not hold.")
+            else:
+                self._pass(self._ask(front.upstream + self.path, body))
+
+        def _ask(self, url: str, body: bytes, headers: dict[str, str] | None = None) -> requests.Response:
+            passed = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection", "x-goog-hash")}
+            return requests.request(self.command, url, data=body, headers={**passed, **(headers or {})}, timeout=60)
+
+        def _is_another(self, path: str, generation: str | None) -> bool:
+            return (
+                generation is not None
+                and requests.get(front.upstream + path, timeout=60).json().get("generation", generation) != generation
+            )
+
+        def _batch(self, body: bytes) -> None:
+            """Each request in it by itself; fake-gcs-server answers none of this client's."""
+            answers = []
+            for address in re.findall(rb"DELETE (\S+) HTTP/1\.1", body):
+                path = address.decode()
+                path = path[path.index("/storage/") :]
+                name = urllib.parse.unquote(path.partition("?")[0].rpartition("/")[2])
+                status = front.refused.get(name, 0)
+                error = json.dumps({"error": {"code": status, "message": f"Object '{name}' is under active hold."}})
+                if not status:
+                    status, error = requests.delete(front.upstream + path, timeout=60).status_code, ""
+                answers.append(
+                    "--part\r\nContent-Type: application/http\r\n\r\n"
+                    f"HTTP/1.1 {status} \r\nContent-Type: application/json\r\n\r\n{error}\r\n"
+                )
+            content = ("".join(answers) + "--part--\r\n").encode()
+            self._write(200, {"Content-Type": 'multipart/mixed; boundary="part"'}, content)
+
+        def _begin(self, body: bytes, name: str) -> None:
+            answer = self._ask(front.upstream + self.path, body)
+            if not answer.ok:
+                self._pass(answer)
+                return
+            upload = uuid.uuid4().hex
+            front.uploads[upload] = Upload(name, answer.headers["Location"])
+            where = f"http://{self.headers['Host']}{self.path}&upload_id={upload}"
+            self._write(200, {"Location": where}, b"")
+
+        def _upload(self, number: str, body: bytes, wanted: int) -> None:
+            upload = front.uploads.get(number)
+            if upload is None:
+                self._say(404, "Not Found")
+                return
+            if self.command == "DELETE":
+                del front.uploads[number]
+                self._say(499, "Client Closed Request")
+                return
+            if upload.finished:
+                self._pass(upload.finished)
+                return
+            match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", self.headers["Content-Range"])
+            assert match
+            have = len(upload.content)
+            if match[1] is not None:
+                if int(match[1]) > have:
+                    self._say(503, "There is a gap")
+                    return
+                upload.content += body[have - int(match[1]) :]  # what it has is ignored when it comes again
+            if len(body) < wanted:  # cut: what came is kept in whole units
+                del upload.content[max(have, len(upload.content) // UNIT * UNIT) :]
+            if match[2] != "*" and len(upload.content) == int(match[2]):
+                self._finish(number, upload)
+            else:
+                done = {"Range": f"bytes=0-{len(upload.content) - 1}"} if upload.content else {}
+                self._write(308, done, b"")
+
+        def _finish(self, number: str, upload: Upload) -> None:
+            content = bytes(upload.content)
+            told = re.search("crc32c=(.*)", self.headers.get("X-Goog-Hash", ""))
+            found = base64.b64encode(google_crc32c.Checksum(content).digest()).decode()
+            if told and told[1] != found:
+                del front.uploads[number]
+                self._say(400, f"Provided CRC32C {told[1]} doesn't match calculated CRC32C {found}.")
+                return
+            size = len(content)
+            span = f"bytes 0-{size - 1}/{size}" if size else "bytes */0"
+            upload.finished = self._ask(upload.upstream, content, {"Content-Range": span, "Content-Length": str(size)})
+            upload.content = bytearray()
+            self._pass(upload.finished)
+
+        def _pass(self, answer: requests.Response) -> None:
+            headers = {
+                k: v for k, v in answer.headers.items() if k.lower() in _PASSED and k.lower() != "content-length"
+            }
+            self._write(answer.status_code, headers, answer.content)
+
+        def _say(self, status: int, message: str) -> None:
+            content = json.dumps({"error": {"code": status, "message": message}}).encode()
+            self._write(status, {"Content-Type": "application/json"}, content)
+
+        def _write(self, status: int, headers: dict[str, str], content: bytes) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
+            if self.close_connection:
+                self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nothing: a test's output is no log."""
+
+    return Handler
