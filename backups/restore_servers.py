@@ -8,8 +8,8 @@ import urllib.parse
 
 from pydantic import SecretStr
 
-from backups import mysql_restore, pgsql_restore
 from backups.context import Context
+from backups.databases import mysql_restore, pgsql_restore
 from backups.decoding import Decoding
 from backups.errors import RestoreError, UsageError
 from backups.restore_base import Target, pump

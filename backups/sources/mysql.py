@@ -11,10 +11,10 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from backups.commands import Command, version_of
 from backups.config import Flag
 from backups.context import Context
+from backups.databases.mysql_client import Client, Connection, Ssl, find, flavour
+from backups.databases.mysql_directives import Directives, parse
+from backups.databases.mysql_preflight import Findings, Preflight
 from backups.errors import SourceError
-from backups.mysql_client import Client, Connection, Ssl, find, flavour
-from backups.mysql_directives import Directives, parse
-from backups.mysql_preflight import Findings, Preflight
 from backups.sources.base import Source, SourceStream
 from backups.sources.command_stream import CommandStream
 

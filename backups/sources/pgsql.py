@@ -11,10 +11,10 @@ from pydantic import Field, PrivateAttr, SecretStr, model_validator
 from backups.commands import Command, version_of
 from backups.config import Flag, derived_id
 from backups.context import Context
+from backups.databases.pgsql_client import NO_PROMPT, Client, Connection, SslMode
+from backups.databases.pgsql_preflight import Findings, Preflight
+from backups.databases.pgsql_programs import fitting, newest
 from backups.errors import SourceError
-from backups.pgsql_client import NO_PROMPT, Client, Connection, SslMode
-from backups.pgsql_preflight import Findings, Preflight
-from backups.pgsql_programs import fitting, newest
 from backups.sources.base import Source, SourceStream
 from backups.sources.command_stream import CommandStream, EndCheck
 

@@ -8,7 +8,7 @@ import re
 from pydantic import SecretStr
 
 from backups.context import Context
-from backups.mysql_restore import open_restore
+from backups.databases.mysql_restore import open_restore
 from backups.sources.mysql import MySQL
 from tests.contract.streams import read_whole
 from tests.servers.mariadb import MariaDB

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from backups.context import Context
-from backups.pgsql_restore import open_restore
+from backups.databases.pgsql_restore import open_restore
 from backups.sources.pgsql import PostgreSQL
 from tests.contract.streams import read_whole
 from tests.servers.postgres import Postgres

@@ -12,8 +12,8 @@ import pytest
 from pydantic import SecretStr
 
 from backups.context import Context
+from backups.databases.mysql_restore import open_restore
 from backups.errors import RestoreError, UsageError
-from backups.mysql_restore import open_restore
 from tests.contract.databases import described, dump, grant, restore, source, url
 from tests.contract.streams import children
 from tests.servers.mariadb import MariaDB, database

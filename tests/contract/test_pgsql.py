@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from backups.context import Context
+from backups.databases.pgsql_programs import newest
 from backups.errors import CommandError, SourceError
-from backups.pgsql_programs import newest
 from tests.contract.postgres_databases import LARGE_OBJECT, described, dump, restore, source
 from tests.contract.streams import children, read_rest
 from tests.servers.fake_path import FakePath
@@ -136,12 +136,12 @@ def test_the_server_decides_the_version_of_the_client(
         (directory / "pg_dump").chmod(0o755)
         (directory / "psql").symlink_to(newest("psql").path)
     monkeypatch.setenv("PATH", f"{tmp_path}/14/bin:/usr/bin:/bin")
-    monkeypatch.setattr("backups.pgsql_programs.DIRECTORIES", (f"{tmp_path}/*/bin", "/usr/lib/postgresql/*/bin"))
+    monkeypatch.setattr("backups.databases.pgsql_programs.DIRECTORIES", (f"{tmp_path}/*/bin", "/usr/lib/postgresql/*/bin"))
     used = source(postgres, ledger)
     dump(used, context)
     assert "99" not in used.tools()["pg_dump"]
     assert "14" not in used.tools()["pg_dump"].split(".")[0]
-    monkeypatch.setattr("backups.pgsql_programs.DIRECTORIES", (f"{tmp_path}/14/bin",))
+    monkeypatch.setattr("backups.databases.pgsql_programs.DIRECTORIES", (f"{tmp_path}/14/bin",))
     with pytest.raises(CommandError, match=r"the newest pg_dump here is of version 14") as caught:
         source(postgres, ledger).open(context)
     assert "postgresql-client-" in caught.value.hint

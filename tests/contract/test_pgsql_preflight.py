@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from backups.context import Context
+from backups.databases.pgsql_preflight import read_grants
 from backups.errors import SourceError
-from backups.pgsql_preflight import read_grants
 from backups.sources.pgsql import PostgreSQL
 from tests.contract.postgres_databases import LARGE_OBJECT, PASSWORD, dump, source
 from tests.servers.postgres import Postgres

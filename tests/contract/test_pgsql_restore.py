@@ -13,8 +13,8 @@ import pytest
 from pydantic import SecretStr
 
 from backups.context import Context
+from backups.databases.pgsql_restore import open_restore
 from backups.errors import RestoreError, UsageError
-from backups.pgsql_restore import open_restore
 from tests.contract.postgres_databases import LARGE_OBJECT, described, dump, restore, source, url
 from tests.contract.streams import children
 from tests.servers.postgres import Postgres, database
@@ -106,7 +106,7 @@ def test_a_restore_whose_process_is_killed_leaves_nothing(
     (tmp_path / "password").write_text(postgres.password)
     script = (
         "import sys, time; from pathlib import Path; from backups.context import Context;"
-        "from backups.pgsql_restore import open_restore; d = Path(sys.argv[2]);"
+        "from backups.databases.pgsql_restore import open_restore; d = Path(sys.argv[2]);"
         "target = open_restore(sys.argv[1], Context(tmpdir=d));"
         "target.write((d / 'half.sql').read_bytes()); target.write(b'SELECT 1;'); print('half', flush=True);"
         "time.sleep(600)"

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from backups import pgsql_programs
 from backups.context import Context
+from backups.databases import pgsql_programs
+from backups.databases.pgsql_programs import newest
 from backups.errors import BackupsError, CommandError
-from backups.pgsql_programs import newest
 from backups.sources import Source
 from backups.sources.folder import Folder
 from backups.sources.mysql import MySQL

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from backups.config import ConfigModel
+from backups.databases.mysql_client import QueryError, quoted
 from backups.errors import SourceError
-from backups.mysql_client import QueryError, quoted
 from backups.sources import SOURCES
 from backups.sources.mysql import MySQL, check_end
 

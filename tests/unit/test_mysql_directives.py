@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backups.mysql_directives import parse
+from backups.databases.mysql_directives import parse
 
 
 @pytest.mark.parametrize(

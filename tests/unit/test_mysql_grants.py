@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backups.mysql_grants import Grants
+from backups.databases.mysql_grants import Grants
 
 MARIADB = """\
 GRANT `dumper` TO `u`@`%`

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from backups.context import Context
+from backups.databases.pgsql_client import Connection, QueryError, password_line
+from backups.databases.pgsql_programs import fitting, newest
+from backups.databases.pgsql_roles import RoleFilter
 from backups.errors import CommandError, SourceError
-from backups.pgsql_client import Connection, QueryError, password_line
-from backups.pgsql_programs import fitting, newest
-from backups.pgsql_roles import RoleFilter
 from backups.sources import SOURCES
 from backups.sources.pgsql import PostgreSQL, PostgreSQLRoles, check_archive, check_text
 from tests.jobs import job_with, parsed, problems
@@ -178,7 +178,7 @@ def _program(directory: Path, name: str, version: str) -> None:
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for major in (9, 13, 15, 18):
         _program(tmp_path / f"{major}" / "bin", "pg_dump", f"pg_dump (PostgreSQL) {major}.4 (Debian {major}.4-1)")
-    monkeypatch.setattr("backups.pgsql_programs.DIRECTORIES", (f"{tmp_path}/*/bin",))
+    monkeypatch.setattr("backups.databases.pgsql_programs.DIRECTORIES", (f"{tmp_path}/*/bin",))
     monkeypatch.setenv("PATH", f"{tmp_path}/path:/usr/bin:/bin")
     return tmp_path
 

@@ -13,9 +13,9 @@ from typing import Literal
 
 from pydantic import SecretStr
 
-from backups.asking import RefusedError, ask
 from backups.commands import version_of
 from backups.context import Cancel, Context
+from backups.databases.asking import RefusedError, ask
 from backups.errors import CommandError, SourceError
 from backups.private_file import private_file
 
