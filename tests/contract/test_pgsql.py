@@ -136,7 +136,9 @@ def test_the_server_decides_the_version_of_the_client(
         (directory / "pg_dump").chmod(0o755)
         (directory / "psql").symlink_to(newest("psql").path)
     monkeypatch.setenv("PATH", f"{tmp_path}/14/bin:/usr/bin:/bin")
-    monkeypatch.setattr("backups.databases.pgsql_programs.DIRECTORIES", (f"{tmp_path}/*/bin", "/usr/lib/postgresql/*/bin"))
+    monkeypatch.setattr(
+        "backups.databases.pgsql_programs.DIRECTORIES", (f"{tmp_path}/*/bin", "/usr/lib/postgresql/*/bin")
+    )
     used = source(postgres, ledger)
     dump(used, context)
     assert "99" not in used.tools()["pg_dump"]
