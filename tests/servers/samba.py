@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-USER = getpass.getuser()
+USER = pwd.getpwuid(os.getuid()).pw_name
 PASSWORD = "s3cr3t of \"the\" 'share' %41"
 SHARE = "Backups"
 READ_ONLY = "Archive"
