@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from backups.commands import Command, version_of
-from backups.config import Flag
+from backups.config import Flag, MissingFieldsError
 from backups.context import Context
 from backups.databases.mysql_client import Client, Connection, Ssl, find, flavour
 from backups.databases.mysql_directives import Directives, parse
@@ -71,13 +71,14 @@ class MySQL(Source):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if bool(self.dbname) == self.all_databases:
+        missing = [] if self.dbname or self.all_databases else ["dbname"]
+        if not self.defaults:  # an options file may say where the server is and who asks
+            missing += [] if self.dbhost or self.dbsocket else ["dbhost"]
+            missing += [] if self.dbuser else ["dbuser"]
+        if missing:
+            raise MissingFieldsError(*missing)
+        if self.dbname and self.all_databases:
             raise ValueError("give either 'dbname' or 'all_databases'")
-        if not self.defaults:
-            missing = [] if self.dbhost or self.dbsocket else ["'dbhost'"]
-            missing += [] if self.dbuser else ["'dbuser'"]
-            if missing:
-                raise ValueError(f"give {' and '.join(missing)}, or an options file as 'defaults'")
         if self.ssl_ca and self.ssl not in (None, "verify"):
             raise ValueError(f"'ssl_ca' checks the server's certificate, which 'ssl': '{self.ssl}' leaves out")
         return self

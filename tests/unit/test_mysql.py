@@ -44,10 +44,10 @@ def test_one_database_or_several(dbname: object, databases: tuple[str, ...]) -> 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"dbname": ()}, "either 'dbname' or 'all_databases'"),
+        ({"dbname": ()}, "required: dbname"),
         ({"all_databases": True}, "either 'dbname' or 'all_databases'"),
-        ({"dbhost": ""}, "give 'dbhost'"),
-        ({"dbhost": "", "dbuser": ""}, "give 'dbhost' and 'dbuser'"),
+        ({"dbhost": ""}, "required: dbhost"),
+        ({"dbhost": "", "dbuser": ""}, "required: dbhost, dbuser"),
         ({"dbport": 0}, "greater than 0"),
         ({"dbname": ""}, "at least 1"),
         ({"directives": "--password=s3cret"}, "use 'dbpass'"),
