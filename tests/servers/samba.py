@@ -137,8 +137,8 @@ class Samba:
 def samba(directory: Path, **options: str) -> Iterator[Samba]:
     """A running server whose files are in ``directory``; options as in its configuration, with underscores."""
     server = Samba(directory, {name.replace("_", " "): value for name, value in options.items()})
-    server.start()
     try:
+        server.start()
         yield server
     finally:
         server.kill()
