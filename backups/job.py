@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from backups import advice
 from backups.config import Plugin
 from backups.destinations import DestinationConfig
 from backups.errors import JobError, UsageError
-from backups.job_json import parse_json
-from backups.job_reader import Reader
+from backups.jobfile import advice
+from backups.jobfile.reader import Reader
+from backups.jobfile.settings import DAY, Encryption, JobSettings
+from backups.jobfile.syntax import parse_json
 from backups.naming import Compression
 from backups.notifications import Notification
 from backups.retention import Policy
-from backups.settings import DAY, Encryption, JobSettings
 from backups.sources import Source
 
 __all__ = ["DAY", "Encryption", "Job", "JobSettings", "content_hash", "load_job", "parse_job"]

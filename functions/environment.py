@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from backups.cloud import Cloud
+from backups.cloud.orchestration import Cloud
+from backups.cloud.state import State
 from backups.errors import UsageError
-from backups.state import State
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from backups.cloud import JOB_NAME
+from backups.cloud.orchestration import JOB_NAME
 from backups.errors import JobError, UsageError
 from backups.job import Job, load_job
 from backups.secrets import REFERENCE, references

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from backups.cloud.state import State
 from backups.errors import BackupsError
 from backups.planning import run_id
 from backups.records import RunReport
-from backups.state import State
 from local_cloud.client import ROOT, LocalCloud
 
 STACK = "Backups"

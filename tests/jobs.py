@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from backups.errors import JobError
-from backups.examples import EXAMPLES
 from backups.job import Job, parse_job
+from backups.jobfile.examples import EXAMPLES
 
 DATA = Path(__file__).parent / "data" / "jobs"
 KINDS = [(kind, type_) for kind, types in EXAMPLES.items() for type_ in types]

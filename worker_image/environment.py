@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from backups.cloud import ObjectPointer
+from backups.cloud.orchestration import ObjectPointer
 from backups.errors import UsageError
 
 _REQUIRED = {

@@ -17,15 +17,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from backups.cloud import load_deployed
+from backups.cloud.orchestration import load_deployed
+from backups.cloud.settling import lost
+from backups.cloud.state import State
 from backups.context import Context
 from backups.errors import BackupsError, ExitCode
 from backups.progress import Progress
 from backups.records import Outcome, PlanItem, Result
 from backups.running import run_source
 from backups.secrets import ScrubbingFilter
-from backups.settling import lost
-from backups.state import State
 from worker_image.environment import Env
 
 log = logging.getLogger("backups.worker")

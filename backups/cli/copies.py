@@ -14,16 +14,16 @@ from backups.copies import list_copies
 from backups.destinations.base import Destination, DestinationConfig
 from backups.display import rate, table
 from backups.errors import BackupsError, ExitCode, StoppedError
-from backups.finding import Wanted
 from backups.job import Job
 from backups.notifications.words import human_size
 from backups.notifying import scrubbed
 from backups.pruning import prune as prune_destination
 from backups.records import Pruned
+from backups.restoring.finding import Wanted
+from backups.restoring.verify import Check
+from backups.restoring.verify import verify as verify_copies
 from backups.retention import Decision, decide
 from backups.storing import Connections
-from backups.verifying import Check
-from backups.verifying import verify as verify_copies
 
 
 def list_(arguments: argparse.Namespace, session: Session) -> int:

@@ -7,7 +7,7 @@ import threading
 
 from backups.cli.run import stored_table, tell_report
 from backups.cli.session import Session
-from backups.deployed import RunName, Stack
+from backups.cloud.stack import RunName, Stack
 from backups.errors import BackupsError, ExitCode
 from backups.local_run import exit_code_of
 from backups.records import RunReport

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from backups.cli.session import Session
-from backups.convert import convert
 from backups.destinations.base import DestinationConfig
 from backups.display import table
 from backups.errors import ExitCode, JobError, UsageError
 from backups.job import Job, load_job
+from backups.jobfile.convert import convert
+from backups.jobfile.schema import job_schema
 from backups.planning import plan as plan_run
 from backups.planning import run_id
-from backups.schema import job_schema
 
 
 def validate(arguments: argparse.Namespace, session: Session) -> int:

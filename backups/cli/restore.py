@@ -13,11 +13,11 @@ from pydantic import SecretStr
 from backups.cli.session import Session
 from backups.display import clock, rate
 from backups.errors import ExitCode
-from backups.finding import Wanted
 from backups.notifications.words import human_size
-from backups.restore_targets import target_of
-from backups.restoring import Restored
-from backups.restoring import restore as restore_copy
+from backups.restoring.finding import Wanted
+from backups.restoring.restore import Restored
+from backups.restoring.restore import restore as restore_copy
+from backups.restoring.targets import target_of
 from backups.secrets import REFERENCE
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from backups.reporting import Channel, deliver
+from backups.cloud.reporting import Channel, deliver
 from functions.environment import Env
 from functions.observability import logger, observed, private_context
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from backups.cloud import Request
+from backups.cloud.orchestration import Request
 from backups.planning import run_id
 from functions.environment import Env
 from functions.observability import logger, observed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from backups.reporting import Finished, conclude
+from backups.cloud.reporting import Finished, conclude
 from functions.environment import Env
 from functions.observability import count_outcome, logger, observed
 

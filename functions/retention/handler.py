@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from backups.run_retention import Place, prune_after
+from backups.cloud.run_retention import Place, prune_after
 from functions.environment import Env
 from functions.observability import logger, observed, private_context
 

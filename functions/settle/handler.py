@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from backups.settling import Failure, settle
+from backups.cloud.settling import Failure, settle
 from functions.environment import Env
 from functions.observability import logger, observed
 

@@ -9,7 +9,7 @@ from aws_cdk import aws_scheduler_targets as targets
 from constructs import Construct
 
 from backups.job import Job
-from backups.schedule import to_eventbridge
+from backups.jobfile.schedule import to_eventbridge
 from infra.acknowledged import acknowledge_wildcards
 from infra.constructs.foundation import Foundation
 from infra.constructs.functions import Functions

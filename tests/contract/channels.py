@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from backups.context import Context
 from backups.job import Job, JobSettings
-from backups.job_reader import LISTS
+from backups.jobfile.reader import LISTS
 from backups.notifications import Notification
 from backups.notifying import Patience, notify, notify_start
 from backups.records import Notified, RunReport

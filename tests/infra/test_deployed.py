@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from backups.cloud import Started
+from backups.cloud.orchestration import Started
+from backups.cloud.state import State
 from backups.records import Outcome, RunReport
-from backups.state import State
 from infra.app import build
 from infra.bundle import ROOT
 from local_cloud.client import LocalCloud

@@ -18,8 +18,8 @@ from backups.commands import Command
 from backups.context import Context
 from backups.encryption import decrypting, encrypting, gpg_version
 from backups.errors import CommandError, EncryptionError
+from backups.jobfile.settings import Encryption
 from backups.naming import Compression
-from backups.settings import Encryption
 from tests.contract.streams import children
 from tests.integration.scripted import nothing_left
 from tests.servers.fake_path import FakePath

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
+from backups.cloud.state import MapItem, State
 from backups.planning import plan, run_id
 from backups.records import Outcome
-from backups.state import MapItem, State
 from tests.jobs import parsed
 from tests.servers.fake_path import FakePath
 from tests.servers.local_cloud import wait_for

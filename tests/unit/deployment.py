@@ -12,8 +12,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from backups.cloud import Cloud, ObjectPointer
-from backups.state import State
+from backups.cloud.orchestration import Cloud, ObjectPointer
+from backups.cloud.state import State
 from tests.jobs import job_data
 
 REGION = "eu-central-1"

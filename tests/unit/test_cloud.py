@@ -10,8 +10,8 @@ import boto3
 import pytest
 from pydantic import ValidationError
 
-from backups.cloud import STORING_SECONDS, Request, load_deployed
-from backups.cloud import Deployment as Deployed
+from backups.cloud.orchestration import STORING_SECONDS, Request, load_deployed
+from backups.cloud.orchestration import Deployment as Deployed
 from backups.errors import BackupsError, JobError, UsageError
 from tests.jobs import job_data, job_with
 from tests.unit.deployment import ASSETS, Deployment, deployment

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backups.convert import Converted, convert, repaired
 from backups.errors import JobError
 from backups.job import parse_job
+from backups.jobfile.convert import Converted, convert, repaired
 from backups.secrets import Secrets
 from tests.jobs import DATA, KINDS, example, job_with, parsed, problems
 

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from backups import documentation
-from backups.documentation import BASES, EXIT_CODES, configuration_markdown
 from backups.errors import ExitCode
-from backups.examples import SMALLEST
-from backups.job_reader import LISTS
+from backups.jobfile import documentation
+from backups.jobfile.documentation import BASES, EXIT_CODES, configuration_markdown
+from backups.jobfile.examples import SMALLEST
+from backups.jobfile.reader import LISTS
 from tests.jobs import problems
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
 
 
 def test_the_document_is_up_to_date() -> None:
-    again = "run: python -m backups.documentation > docs/configuration.md"
+    again = "run: python -m backups.jobfile.documentation > docs/configuration.md"
     assert DOCUMENT.read_text(encoding="utf-8") == configuration_markdown(), again
 
 

@@ -15,9 +15,9 @@ import boto3
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from backups.cloud.state import MapItem
 from backups.errors import UsageError
 from backups.records import Outcome
-from backups.state import MapItem
 from functions.environment import Env
 from functions.observability import FunctionError, logger, observed, scrub
 from tests.jobs import job_with

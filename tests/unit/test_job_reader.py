@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from backups.errors import JobError
 from backups.job import load_job, parse_job
-from backups.job_reader import LISTS
+from backups.jobfile.reader import LISTS
 from backups.sources import SOURCES
 from tests.jobs import DATA, KINDS, example, job_data, job_with, parsed, problems
 

@@ -9,7 +9,7 @@ import pytest
 
 from backups.context import Context
 from backups.errors import BackupsError, DestinationError, NotificationError, SourceError
-from backups.job_reader import LISTS
+from backups.jobfile.reader import LISTS
 from backups.records import Outcome, RunReport
 from tests.jobs import example, job_with, parsed
 

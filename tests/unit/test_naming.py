@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backups.config import ID_PATTERN
+from backups.jobfile.settings import HOSTNAME_PATTERN
 from backups.naming import Compression, copy_key, copy_of_manifest, host_prefix, parse_key
-from backups.settings import HOSTNAME_PATTERN
 
 DAY = dt.date(2026, 11, 23)
 IDS = st.from_regex(ID_PATTERN, fullmatch=True)

@@ -15,13 +15,13 @@ from pydantic import PrivateAttr, SecretStr, ValidationError
 from backups.context import Context
 from backups.errors import NotificationError
 from backups.job import Job, JobSettings
+from backups.jobfile.settings import Encryption
 from backups.notifications import Notification
 from backups.notifications.flagfile import FlagFile
 from backups.notifications.slack import Slack
 from backups.notifications.smtp import Smtp
 from backups.notifying import Patience, notify, notify_all, notify_start, scrubbed
 from backups.records import Notified, Outcome, Pruned, RunReport, RunStart, Told
-from backups.settings import Encryption
 from tests.unit.reports import FAILURE, START, SUCCESS, lost, report, result
 
 QUICK = Patience(retry_after=0, limit=30)

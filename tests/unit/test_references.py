@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backups.references import FORMS, is_whole_reference, reference_problem
+from backups.jobfile.references import FORMS, is_whole_reference, reference_problem
 from tests.jobs import job_data, problems
 
 GOOD = [

@@ -11,12 +11,12 @@ from typing import Any
 import boto3
 import pytest
 
-from backups.cloud import ObjectPointer, Request
+from backups.cloud.orchestration import ObjectPointer, Request
+from backups.cloud.reporting import Channel, Conclusion, Finished, conclude, deliver, summary
 from backups.context import Context
 from backups.errors import BackupsError, NotificationError
 from backups.planning import run_id
 from backups.records import Outcome, Pruned, RunReport, Told
-from backups.reporting import Channel, Conclusion, Finished, conclude, deliver, summary
 from tests.jobs import job_with
 from tests.servers.slack import Answer, slack_server
 from tests.unit.deployment import ASSETS, Deployment, deployment

@@ -8,9 +8,9 @@ import pytest
 
 from backups.context import Context
 from backups.errors import UsageError
-from backups.restore_base import Target
-from backups.restore_servers import MySQLServer, PostgreSQLServer
-from backups.restore_targets import target_of
+from backups.restoring.servers import MySQLServer, PostgreSQLServer
+from backups.restoring.target import Target
+from backups.restoring.targets import target_of
 from tests.jobs import example, job_with, parsed
 
 

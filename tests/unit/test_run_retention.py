@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from backups.cloud.run_retention import Place, prune_after
 from backups.context import Context
 from backups.naming import Compression, copy_key
 from backups.records import Manifest, Outcome
-from backups.run_retention import Place, prune_after
 from tests.jobs import job_with
 from tests.unit.deployment import Deployment, deployment
 from tests.unit.reports import lost, result, stored

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backups.schedule import to_eventbridge
+from backups.jobfile.schedule import to_eventbridge
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from backups.job_reader import LISTS
-from backups.schema import job_schema
+from backups.jobfile.reader import LISTS
+from backups.jobfile.schema import job_schema
 from tests.jobs import DATA, KINDS, example, job_data, job_with, problems
 from tests.unit.test_later_types import MANUAL
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from backups.cloud.settling import Failure, explain, settle
+from backups.cloud.state import MapItem, State
 from backups.records import Outcome
-from backups.settling import Failure, explain, settle
-from backups.state import MapItem, State
 from tests.unit.deployment import deployment
 from tests.unit.reports import result
 from tests.unit.test_state import NOW, a_plan

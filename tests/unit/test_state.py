@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 import boto3
 import pytest
 
+from backups.cloud.state import MapItem, State
 from backups.errors import BackupsError
 from backups.progress import Progress
 from backups.records import Notified, Outcome, Plan, PlanItem, Pruned, Told
-from backups.state import MapItem, State
 from tests.unit.deployment import deployment
 from tests.unit.reports import report, result
 

@@ -1,4 +1,4 @@
-"""Writes docs/configuration.md from the models: ``python -m backups.documentation > docs/configuration.md``."""
+"""Writes docs/configuration.md from the models: ``python -m backups.jobfile.documentation > docs/configuration.md``."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from backups.config import ConfigModel, Plugin
 from backups.destinations import DestinationConfig
 from backups.errors import ExitCode
-from backups.examples import EXAMPLES, SMALLEST
-from backups.job_reader import LISTS
+from backups.jobfile.examples import EXAMPLES, SMALLEST
+from backups.jobfile.reader import LISTS
+from backups.jobfile.references import FORMS
+from backups.jobfile.schema import model_schema
+from backups.jobfile.settings import Encryption, JobSettings
 from backups.notifications import Notification
-from backups.references import FORMS
 from backups.retention import KeepRules
-from backups.schema import model_schema
-from backups.settings import Encryption, JobSettings
 from backups.sources import Source
 
 BASES: dict[str, type[Plugin]] = {
@@ -47,7 +47,7 @@ _LISTS = {
 _SECTIONS = {"KeepRules": "[rules](#retention)", "Encryption": "[object](#encryption)"}
 
 _TEXT = """\
-<!-- Made from the models by `python -m backups.documentation`; a test fails when they differ. -->
+<!-- Made from the models by `python -m backups.jobfile.documentation`; a test fails when they differ. -->
 # Job files
 
 A job file is JSON. It names what is backed up, where the copies go, and who is told. The smallest one:

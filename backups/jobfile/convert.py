@@ -12,11 +12,11 @@ from pydantic import SecretStr
 
 from backups.config import ConfigModel, Plugin
 from backups.errors import JobError
-from backups.job_json import parse_json
-from backups.job_problems import join
-from backups.job_reader import IGNORED, LISTS, OWN_MODULE
+from backups.jobfile.problems import join
+from backups.jobfile.reader import IGNORED, LISTS, OWN_MODULE
+from backups.jobfile.settings import Encryption
+from backups.jobfile.syntax import parse_json
 from backups.secrets import is_reference
-from backups.settings import Encryption
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s"{}\[\],:]+|\s+', re.DOTALL)
 _WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}

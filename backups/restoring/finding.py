@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from backups.copies import list_copies
-from backups.decoding import StoredCopy
 from backups.destinations.base import DestinationConfig
 from backups.errors import BackupsError, DestinationError, RestoreError
 from backups.job import Job
 from backups.records import Manifest
+from backups.restoring.decoding import StoredCopy
 from backups.storing import Connections
 from backups.watching import Watch
 

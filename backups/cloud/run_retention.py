@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
-from backups.cloud import ObjectPointer, load_deployed
+from backups.cloud.orchestration import ObjectPointer, load_deployed
+from backups.cloud.state import State
 from backups.context import Context
 from backups.errors import BackupsError
 from backups.job import Job
 from backups.pruning import prune
 from backups.records import Pruned, Record
-from backups.state import State
 
 
 class Place(Record):

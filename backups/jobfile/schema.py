@@ -11,9 +11,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from backups.config import ConfigModel, Plugin
-from backups.job_reader import IGNORED, LISTS
+from backups.jobfile.reader import IGNORED, LISTS
+from backups.jobfile.settings import JobSettings
 from backups.registry import Registry
-from backups.settings import JobSettings
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _PLACE = "#/$defs/{model}"

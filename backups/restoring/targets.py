@@ -18,10 +18,10 @@ from pydantic import SecretStr
 
 from backups.commands import Command
 from backups.context import Context
-from backups.decoding import Decoding
 from backups.errors import RestoreError, UsageError
-from backups.restore_base import Target, pump
-from backups.restore_servers import server_target
+from backups.restoring.decoding import Decoding
+from backups.restoring.servers import server_target
+from backups.restoring.target import Target, pump
 from backups.sources import Source
 from backups.workspace import private_directory
 

@@ -6,11 +6,11 @@ import time
 from dataclasses import dataclass
 
 from backups.context import Context
-from backups.decoding import decoding
 from backups.errors import CommandError, DestinationError, EncryptionError, RestoreError, StoppedError
-from backups.finding import Wanted, candidates
 from backups.job import Job
-from backups.restore_base import Target
+from backups.restoring.decoding import decoding
+from backups.restoring.finding import Wanted, candidates
+from backups.restoring.target import Target
 from backups.storing import Connections
 from backups.watching import Meter, Watch
 

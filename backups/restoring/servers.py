@@ -10,9 +10,9 @@ from pydantic import SecretStr
 
 from backups.context import Context
 from backups.databases import mysql_restore, pgsql_restore
-from backups.decoding import Decoding
 from backups.errors import RestoreError, UsageError
-from backups.restore_base import Target, pump
+from backups.restoring.decoding import Decoding
+from backups.restoring.target import Target, pump
 from backups.secrets import REFERENCE
 from backups.sources import Source
 from backups.sources.pgsql import PostgreSQL

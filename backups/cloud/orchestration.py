@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from backups.cloud.state import MapItem, State
 from backups.errors import BackupsError, UsageError
 from backups.job import Job, parse_job
 from backups.planning import plan, run_id
 from backups.records import Record
-from backups.state import MapItem, State
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient

@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from backups.config import ConfigModel, Plugin, alternatives
 from backups.destinations import DESTINATIONS, DestinationConfig
-from backups.job_problems import explained, join
+from backups.jobfile.problems import explained, join
+from backups.jobfile.references import reference_problem
+from backups.jobfile.settings import JobSettings
 from backups.notifications import NOTIFICATIONS, Notification
-from backups.references import reference_problem
 from backups.registry import Registry
-from backups.settings import JobSettings
 from backups.sources import SOURCES, Source
 
 LISTS: dict[str, Registry[Any]] = {"sources": SOURCES, "destinations": DESTINATIONS, "notifications": NOTIFICATIONS}

@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import ConfigDict
 
+from backups.cloud.state import State
 from backups.records import Outcome, Plan, PlanItem, Record, Result
 from backups.sources import SOURCES
-from backups.state import State
 
 _KILLED = 137  # 128 + SIGKILL
 _LONGEST_REASON = 500

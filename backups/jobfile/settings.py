@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from backups import schedule as schedules
 from backups.config import ConfigModel, Positive, alternatives
+from backups.jobfile import schedule as schedules
 from backups.naming import Compression
 from backups.retention import KeepRules
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from backups.config import ID_PATTERN, ConfigModel, MissingFieldsError, alternatives
-from backups.settings import HOSTNAME_PATTERN
+from backups.jobfile.settings import HOSTNAME_PATTERN
 
 Place = tuple[str | int, ...]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-from backups.decoding import Decoding
+from backups.restoring.decoding import Decoding
 
 _BLOCK_BYTES = 1 << 20
 

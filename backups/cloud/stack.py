@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
-from backups.cloud import JOB_NAME, Started
+from backups.cloud.orchestration import JOB_NAME, Started
+from backups.cloud.state import State
 from backups.errors import BackupsError, UsageError
 from backups.planning import run_id
 from backups.progress import ProgressRecord
 from backups.records import Record, Result, RunReport
-from backups.state import State
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from backups.changes import told_after
-from backups.cloud import JOB_NAME, Cloud, ObjectPointer, load_deployed
+from backups.cloud.orchestration import JOB_NAME, Cloud, ObjectPointer, load_deployed
+from backups.cloud.settling import Failure, lost
+from backups.cloud.state import State
 from backups.context import Context
 from backups.errors import BackupsError, NotificationError
 from backups.job import Job
 from backups.notifying import notify
 from backups.planning import run_id
 from backups.records import Notified, Outcome, Pruned, Record, Result, RunReport, overall
-from backups.settling import Failure, lost
-from backups.state import State
 
-log = logging.getLogger("backups.reporting")
+log = logging.getLogger("backups.cloud.reporting")
 
 _CONSOLE = "https://{region}.console.aws.amazon.com/states/home?region={region}#/v2/executions/details/{arn}"
 

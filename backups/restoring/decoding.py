@@ -28,8 +28,8 @@ from backups.errors import (
     RestoreError,
     VerificationError,
 )
+from backups.jobfile.settings import Encryption
 from backups.records import Manifest
-from backups.settings import Encryption
 from backups.watching import Meter
 
 _SIGPIPE = -13

@@ -13,8 +13,8 @@ from pydantic import BaseModel, SecretStr
 
 from backups.config import Plugin
 from backups.destinations import DestinationConfig
+from backups.jobfile.references import is_whole_reference
 from backups.naming import Compression
-from backups.references import is_whole_reference
 
 if TYPE_CHECKING:
     from backups.job import Job

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Literal
 
 from backups.context import Context
-from backups.decoding import MissingKeyError, StoredCopy, decoding
 from backups.errors import (
     BackupsError,
     CommandError,
@@ -16,10 +15,11 @@ from backups.errors import (
     StoppedError,
     VerificationError,
 )
-from backups.finding import Wanted, find, newest
 from backups.job import Job
+from backups.jobfile.settings import Encryption
 from backups.records import Record
-from backups.settings import Encryption
+from backups.restoring.decoding import MissingKeyError, StoredCopy, decoding
+from backups.restoring.finding import Wanted, find, newest
 from backups.storing import Connections
 from backups.watching import Meter, Watch
 
