@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 
@@ -56,16 +55,12 @@ class Demo:
             channels=self.channels(slack, mail),
             passphrase=self.passphrase,
         )
-        with (
-            _step("the embedded cloud, and the real stack synthesized from the job file"),
-            ThreadPoolExecutor(1) as pool,
-        ):
-            assembly = pool.submit(synthesize, plan, self.work / "cdk.out")
+        with _step("the real stack synthesized from the job file"):
+            assembly = synthesize(plan, self.work / "cdk.out")
+        with _step("the stack deployed to the embedded cloud"):
             cloud = LocalCloud(programs=worker_programs(), state_dir=_STATE / "cloud")
             self.stack.callback(cloud.close)
-            assembly.result()
-        with _step("the stack deployed to it"):
-            night = deploy(cloud, plan, assembly.result())
+            night = deploy(cloud, plan, assembly)
         report = self.back_up(night)
         self.tell(slack, mail)
         self.restore(night, report, database, odd)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -112,12 +113,32 @@ def synthesize(plan: Plan, outdir: Path) -> Path:
         "progress_seconds": 1,
         **plan.context,
     }
-    environment = {**os.environ, "CDK_CONTEXT_JSON": json.dumps(context), "CDK_OUTDIR": str(outdir)}
-    done = subprocess.run(
-        [sys.executable, "-m", "infra.app"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    # CDK's library leaves its temporary files when it is interrupted; here they go with the caller's directory.
+    temporary = outdir.with_name(f"{outdir.name}-tmp")
+    temporary.mkdir(exist_ok=True)
+    environment = {
+        **os.environ,
+        "CDK_CONTEXT_JSON": json.dumps(context),
+        "CDK_OUTDIR": str(outdir),
+        "TMPDIR": str(temporary),
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "infra.app"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
-    if done.returncode != 0:
-        raise NightError(f"the stack could not be synthesized: {done.stderr.strip()[-3000:]}")
+    try:
+        _, complaint = process.communicate()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)  # with the node process that it started
+        process.wait()
+        raise
+    if process.returncode != 0:
+        raise NightError(f"the stack could not be synthesized: {complaint.strip()[-3000:]}")
     return outdir
 
 

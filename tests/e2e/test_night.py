@@ -26,6 +26,7 @@ from tests.e2e.conftest import (
 )
 from tests.servers.faulty_proxy import FOREVER, Fault
 from tests.servers.slack import Answer
+from tests.servers.smtp import Received
 
 pytestmark = pytest.mark.xdist_group("night")
 
@@ -104,8 +105,8 @@ def test_every_channel_tells_of_the_run_once_in_the_words_of_old(
     assert notified == {"team": "sent", "mail": "sent"}
     text = next(m["text"] for m in scene.slack.messages if "Live Company Data" in m["text"])
     assert f"Backup of 'Live Company Data' (MySQL) on '{HOST}' was successful [size: " in text
-    mails = [mail for mail in scene.mail.mails if mail.recipients == ["team@example.org"]]
-    assert len(mails) == 1
+    mails = [mail for mail in scene.mail.mails if f"nightly-{run}" in _text(mail)]
+    assert [mail.recipients for mail in mails] == [["team@example.org"]]
     assert mails[0].message["X-Backup-Hostname"] == HOST
 
 
@@ -237,6 +238,12 @@ def test_a_run_that_is_due_while_another_goes_is_told_as_skipped(scene: Scene) -
     until(lambda: None if scene.night.cloud.task_processes(task) else True, "the aborted run's worker goes on", 60)
     scene.proxy.heal()
     assert scene.keys(MAIN, f"held.example.org/{(WHEN + dt.timedelta(days=5)).date()}/") == []
+
+
+def _text(mail: Received) -> str:
+    body = mail.message.get_body(("plain",))
+    assert body is not None
+    return str(body.get_content())
 
 
 def _earlier_copy(scene: Scene, key: str) -> None:
