@@ -482,4 +482,4 @@ def test_an_upload_needs_little_memory(gcs_server: Gcs, prefix: str, tmp_path: P
     done = subprocess.run(
         [sys.executable, "-c", _PUSH, json.dumps(config), str(tmp_path)], check=True, capture_output=True, text=True
     )
-    assert int(done.stdout) * 1024 < 48 * MIB
+    assert int(done.stdout) * 1024 < 80 * MIB  # two chunks of 16 MiB, and what the library makes of them

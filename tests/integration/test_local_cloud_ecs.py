@@ -13,11 +13,11 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.servers.local_cloud import Sample, alive, wait_for
+from tests.servers.local_cloud import Sample, alive, wait_for, written
 
 
 def _processes(report: Path) -> list[int]:
-    wait_for(report.exists, "the worker did not start")
+    wait_for(lambda: written(report), "the worker did not start")
     pids: list[int] = json.loads(report.read_text())
     return pids
 

@@ -13,19 +13,19 @@ from typing import Any
 import pytest
 
 from local_cloud.client import ROOT, LocalCloud, LocalCloudError
-from tests.servers.local_cloud import SAMPLE, WORKER, alive, sample_cloud, wait_for
+from tests.servers.local_cloud import SAMPLE, WORKER, alive, sample_cloud, wait_for, written
 
 # A client that starts a worker and a function that never end, and tells their process ids.
 _CLIENT = """
 import json, sys, threading, time
 from pathlib import Path
-from tests.servers.local_cloud import sample_cloud, wait_for
+from tests.servers.local_cloud import sample_cloud, wait_for, written
 here = Path(sys.argv[1])
 with sample_cloud(here / "state") as sample:
     sample.run_task(ACTION="hang", REPORT=str(here / "worker"))
     event = {"action": "hang", "pids": str(here / "function")}
     threading.Thread(target=sample.invoke, args=(event,), daemon=True).start()
-    wait_for(lambda: (here / "worker").exists() and (here / "function").exists(), "they did not start")
+    wait_for(lambda: written(here / "worker") and written(here / "function"), "they did not start")
     (here / "ready").write_text(str(sample.cloud.pid))
     time.sleep(600)
 """
@@ -62,7 +62,7 @@ def test_other_processes_use_it_through_the_environment(tmp_path: Path) -> None:
 def test_close_ends_workers_and_functions(tmp_path: Path) -> None:
     with sample_cloud(tmp_path / "state") as sample:
         sample.run_task(ACTION="stubborn", REPORT=str(tmp_path / "worker"))
-        wait_for((tmp_path / "worker").exists, "the worker did not start")
+        wait_for(lambda: written(tmp_path / "worker"), "the worker did not start")
         process = sample.invoke({"action": "environment"})[0]["process"]
         processes = [process, *json.loads((tmp_path / "worker").read_text())]
         assert all(alive(pid) for pid in processes)
@@ -75,7 +75,7 @@ def test_close_ends_workers_and_functions(tmp_path: Path) -> None:
 def test_nothing_outlives_the_client(tmp_path: Path, number: signal.Signals) -> None:
     client = subprocess.Popen([sys.executable, "-c", _CLIENT, str(tmp_path)], cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
-        wait_for(lambda: (tmp_path / "ready").exists() or client.poll() is not None, "the client did not start")
+        wait_for(lambda: written(tmp_path / "ready") or client.poll() is not None, "the client did not start")
         processes: list[int] = [int((tmp_path / "ready").read_text())]
         for name in ("worker", "function"):
             processes += json.loads((tmp_path / name).read_text())
@@ -91,7 +91,7 @@ def test_nothing_outlives_the_client(tmp_path: Path, number: signal.Signals) -> 
 def test_nothing_outlives_a_killed_server(tmp_path: Path) -> None:
     with sample_cloud(tmp_path / "state") as sample:
         sample.run_task(ACTION="stubborn", REPORT=str(tmp_path / "worker"))
-        wait_for((tmp_path / "worker").exists, "the worker did not start")
+        wait_for(lambda: written(tmp_path / "worker"), "the worker did not start")
         processes = json.loads((tmp_path / "worker").read_text())
         os.kill(sample.cloud.pid, signal.SIGKILL)
         wait_for(lambda: not any(alive(pid) for pid in processes), "a worker outlived the server")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.servers.local_cloud import Sample, alive, wait_for
+from tests.servers.local_cloud import Sample, alive, wait_for, written
 
 State = dict[str, Any]
 
@@ -43,7 +43,7 @@ def _hanging(report: Path, **more: Any) -> dict[str, Any]:
 
 
 def _processes(report: Path) -> list[int]:
-    wait_for(report.exists, "the worker did not start")
+    wait_for(lambda: written(report), "the worker did not start")
     pids: list[int] = json.loads(report.read_text())
     return pids
 
@@ -87,7 +87,7 @@ def test_a_killed_worker_fails_its_source(sample: Sample, tmp_path: Path) -> Non
 def test_max_concurrency_path_holds(sample: Sample, tmp_path: Path) -> None:
     items = [{"action": "hang", "report": str(tmp_path / name)} for name in ("one", "two")]
     execution = sample.start(sample.outputs["Machine"], {**_plan(sample, items), "run": "r", "concurrency": 1})
-    wait_for(lambda: (tmp_path / "one").exists() or (tmp_path / "two").exists(), "no worker started")
+    wait_for(lambda: written(tmp_path / "one") or written(tmp_path / "two"), "no worker started")
     (first,) = [name for name in ("one", "two") if (tmp_path / name).exists()]
     os.kill(_processes(tmp_path / first)[0], signal.SIGKILL)
     second = tmp_path / ("two" if first == "one" else "one")

@@ -27,6 +27,11 @@ def alive(pid: int) -> bool:
         return False
 
 
+def written(path: Path) -> bool:
+    """Whether a file is there with something in it; a moment before, it is there and empty."""
+    return path.exists() and path.stat().st_size > 0
+
+
 def wait_for(what: Callable[[], T], message: str, seconds: float = 60) -> T:
     """The first true answer of ``what``; fails with the message when there is none in time."""
     end = time.monotonic() + seconds
