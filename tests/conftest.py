@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,11 @@ from tests.servers.mariadb import MariaDB
 from tests.servers.postgres import Postgres
 from tests.servers.samba import Samba, samba
 from tests.servers.seaweed import Seaweed, seaweed
+
+# A shell starts what it puts into the background with SIGINT ignored, and children inherit that: then no test of
+# Ctrl-C could see it arrive. From here on it is as on a terminal.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
