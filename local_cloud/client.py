@@ -193,7 +193,8 @@ class LocalCloud:
         """The process ids of a task's programs and their children, outermost first; empty when it has ended."""
         found: list[int] = []
         for record in sorted((self.state_dir / "tasks" / task_arn.rpartition("/")[2]).glob("*.pid")):
-            found += descendants(int(record.read_text()))
+            with contextlib.suppress(FileNotFoundError):  # it ended just now
+                found += descendants(int(record.read_text()))
         return found
 
     def close(self) -> None:

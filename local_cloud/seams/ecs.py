@@ -59,11 +59,15 @@ class Container:
             output=records / f"{name}.log",
         )
         # Tests find the worker's process by this file, to kill it in the middle.
-        (records / f"{name}.pid").write_text(f"{self._sandbox.pid}\n")
+        self._record = records / f"{name}.pid"
+        written = records / f"{name}.new"
+        written.write_text(f"{self._sandbox.pid}\n")
+        written.replace(self._record)
         threading.Thread(target=self._clean_up, daemon=True).start()
 
     def _clean_up(self) -> None:
         self._sandbox.wait()
+        self._record.unlink(missing_ok=True)  # the number will be another process's
         shutil.rmtree(self._temporary, ignore_errors=True)
 
     @property

@@ -32,7 +32,7 @@ def children(of: int | None = None) -> dict[int, str]:
     for task in Path(f"/proc/{of or os.getpid()}/task").iterdir():
         try:
             ids = [int(word) for word in (task / "children").read_text().split()]
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             continue
         for id_ in ids:
             try:

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -186,10 +187,22 @@ def test_a_dead_channel_changes_no_outcome_and_its_message_is_kept(scene: Scene)
     assert SLACK_PATH_SECRET not in message["Body"]
 
 
+@pytest.fixture
+def stall(scene: Scene) -> Iterator[Fault]:
+    """The second bucket takes requests and never answers; a run that still goes afterwards is stopped."""
+    yield scene.proxy.add(Fault("^(PUT|POST) ", times=FOREVER, stall=True))
+    scene.proxy.heal()
+    client = scene.night.cloud.client("stepfunctions")
+    machine = scene.night.outputs["StateMachineArn"]
+    for going in client.list_executions(stateMachineArn=machine, statusFilter="RUNNING")["executions"]:
+        client.stop_execution(executionArn=going["executionArn"])
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_worker_that_dies_is_reported_at_once_and_leaves_nothing_half(scene: Scene, number: signal.Signals) -> None:
+def test_a_worker_that_dies_is_reported_at_once_and_leaves_nothing_half(
+    scene: Scene, stall: Fault, number: signal.Signals
+) -> None:
     when = WHEN + dt.timedelta(days=1, hours=int(number))
-    stall = scene.proxy.add(Fault("^(PUT|POST) ", times=FOREVER, stall=True))
     run = scene.night.fire("held", at=when)
     assert stall.stalled.wait(120), "the worker never wrote"
     task = _running_task(scene)
@@ -211,7 +224,6 @@ def test_a_worker_that_dies_is_reported_at_once_and_leaves_nothing_half(scene: S
 
 
 def test_the_run_after_a_killed_one_stores_everything(scene: Scene) -> None:
-    scene.proxy.heal()
     run = scene.night.fire("held", at=WHEN + dt.timedelta(days=3))
     ended = scene.night.ended("held", run)
     assert ended["status"] == "SUCCEEDED", scene.night.report("held", run).model_dump_json(indent=1)
@@ -220,8 +232,7 @@ def test_the_run_after_a_killed_one_stores_everything(scene: Scene) -> None:
     assert {MAIN, SECOND} == {b for b in (MAIN, SECOND) if result.key in scene.keys(b, "held.example.org/")}
 
 
-def test_a_run_that_is_due_while_another_goes_is_told_as_skipped(scene: Scene) -> None:
-    stall = scene.proxy.add(Fault("^(PUT|POST) ", times=FOREVER, stall=True))
+def test_a_run_that_is_due_while_another_goes_is_told_as_skipped(scene: Scene, stall: Fault) -> None:
     first = scene.night.fire("held", at=WHEN + dt.timedelta(days=5))
     assert stall.stalled.wait(120)
     second = scene.night.fire("held", at=WHEN + dt.timedelta(days=6))

@@ -106,6 +106,8 @@ def test_a_killed_worker_is_noticed_with_its_children(sample: Sample, tmp_path: 
     assert sample.stopped(arn)["containers"][0]["exitCode"] == 137
     assert not alive(child)
     assert sample.cloud.task_processes(arn) == []
+    records = sample.cloud.state_dir / "tasks" / arn.rpartition("/")[2]
+    wait_for(lambda: not [*records.glob("*.pid")], "the record of a process that ended names another one some day")
 
 
 @pytest.mark.parametrize(("action", "status"), [("hang", 143), ("stubborn", 137)])
