@@ -20,10 +20,10 @@ from backups.notifying import scrubbed
 from backups.pruning import prune as prune_destination
 from backups.records import Pruned
 from backups.restoring.finding import Wanted
-from backups.restoring.verify import Check
 from backups.restoring.verify import verify as verify_copies
 from backups.retention import Decision, decide
 from backups.storing import Connections
+from backups.verification.status import Check
 
 
 def list_(arguments: argparse.Namespace, session: Session) -> int:

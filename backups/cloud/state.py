@@ -9,6 +9,7 @@
     runs/{job}/{run}/report.json                           RunReport, by Report
     runs/{job}/{run}/notified/{channel}.json               Notified, by Notify
     outcomes/{job}/{channel}.json                          Told, by Notify; what a channel knows that hears of changes
+    verification/{job}.json                                Verification, by the scheduled check; how the copies stand
 
 Records only: never a secret, never a byte of a backup.
 """
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from backups.errors import BackupsError
 from backups.progress import ProgressRecord
 from backups.records import Notified, Plan, Pruned, Record, Result, RunReport, Told
+from backups.verification.status import Verification
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -125,6 +127,14 @@ class State:
     def told(self, job: str, channel: str) -> Told | None:
         """What a channel was last told; None when nothing was recorded."""
         return self._get(_outcome_key(job, channel), Told)
+
+    def put_verification(self, verification: Verification) -> None:
+        """Store how a job's copies stand."""
+        self._put(f"verification/{verification.job}.json", verification.model_dump_json())
+
+    def verification(self, job: str) -> Verification | None:
+        """How a job's copies stood after its last scheduled check; None before the first."""
+        return self._get(f"verification/{job}.json", Verification)
 
     def _put(self, key: str, content: str, *, replace: bool = True) -> bool:
         condition: dict[str, Any] = {} if replace else {"IfNoneMatch": "*"}

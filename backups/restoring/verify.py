@@ -17,32 +17,14 @@ from backups.errors import (
 )
 from backups.job import Job
 from backups.jobfile.settings import Encryption
-from backups.records import Record
 from backups.restoring.decoding import MissingKeyError, StoredCopy, decoding
 from backups.restoring.finding import Wanted, find, newest
 from backups.storing import Connections
+from backups.verification.status import Check
 from backups.watching import Meter, Watch
 
 _BLOCK_BYTES = 1 << 20
 _GPG_FAILED = 2  # a wrong passphrase and a missing key have errors of their own
-
-
-class Check(Record):
-    """What became of one copy's verification."""
-
-    source: str
-    destination: str
-    key: str = ""
-    """Empty when there is no copy to verify."""
-    status: Literal["ok", "damaged", "unreadable", "missing"]
-    """``damaged``: its bytes are wrong. ``unreadable``: they could not be read, or not be decrypted."""
-    checked: str = ""
-    """What was found right, such as ``size, sha256 and gpg``."""
-    size: int = 0
-    """Bytes that were read."""
-    seconds: float = 0.0
-    error: str = ""
-    hint: str = ""
 
 
 def verify(job: Job, wanted: Wanted, context: Context, watch: Watch) -> Iterator[Check]:

@@ -13,6 +13,7 @@ from backups.cloud.state import MapItem, State
 from backups.errors import BackupsError
 from backups.progress import Progress
 from backups.records import Notified, Outcome, Plan, PlanItem, Pruned, Told
+from backups.verification.status import Verification
 from tests.unit.deployment import deployment
 from tests.unit.reports import report, result
 
@@ -128,3 +129,16 @@ def test_one_refused_record_among_many_is_not_silent(state: State) -> None:
     gone = State("no-such-bucket")
     with pytest.raises(BackupsError, match="could not write"):
         gone.put_pruned("nightly", "run-1", [Pruned(source="db", destination="far")])
+
+
+def test_how_copies_stand_is_one_record_of_the_job_that_outlives_its_runs(state: State) -> None:
+    assert state.verification("nightly") is None
+    oldest = NOW - dt.timedelta(hours=36)
+    stands = Verification(
+        job="nightly", run="v", hostname="web1", started=NOW, finished=NOW, within_days=30, copies=7, oldest=oldest
+    )
+    state.put_verification(stands)
+    assert state.verification("nightly") == stands
+    assert content("verification/nightly.json")
+    assert stands.age_hours(NOW) == 36
+    assert stands.model_copy(update={"oldest": None}).age_hours(NOW) == 0

@@ -1,0 +1,1 @@
+"""The scheduled check: every copy is read back whole within so many days, and damage is told."""

@@ -1,0 +1,81 @@
+"""Records of verification: what was found of one copy, and how a job's copies stand as a whole."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Literal
+
+from pydantic import Field
+
+from backups.records import Record
+
+CheckStatus = Literal["ok", "damaged", "unreadable", "missing"]
+
+MOST_BAD = 100
+"""Bad copies that a status lists; more of them are counted."""
+
+
+class Check(Record):
+    """What became of one copy's verification."""
+
+    source: str
+    destination: str
+    key: str = ""
+    """Empty when there is no copy to verify."""
+    status: CheckStatus
+    """``damaged``: its bytes are wrong. ``unreadable``: they could not be read, or not be decrypted."""
+    checked: str = ""
+    """What was found right, such as ``size, sha256 and gpg``."""
+    size: int = 0
+    """Bytes that were read."""
+    seconds: float = 0.0
+    error: str = ""
+    hint: str = ""
+
+
+class Verification(Record):
+    """How the copies of a job stand after a scheduled check: ``verification/{job}.json`` in the state bucket.
+
+    It describes what destinations held when ``finished``; copies that retention has removed since are gone from it.
+    """
+
+    job: str
+    run: str
+    """The check that wrote it."""
+    hostname: str
+    started: dt.datetime
+    finished: dt.datetime
+    within_days: int
+    """Every copy is to be read back whole within so many days."""
+    copies: int = 0
+    """Copies that take part in the rotation, at all destinations together."""
+    size: int = 0
+    """Bytes of them."""
+    checked: int = 0
+    """Copies that this check has read, good and bad."""
+    checked_size: int = 0
+    """Bytes that this check has read: what it cost."""
+    oldest: dt.datetime | None = None
+    """When the copy that waits longest was read back last, or stored if never; None when there are no copies."""
+    overdue: int = 0
+    """Copies that were not read back within the days."""
+    bad: tuple[Check, ...] = ()
+    """Copies that were not found good when they were last read; one stays here until it is read as good, or is gone."""
+    more_bad: int = 0
+    """Bad ones that are not listed."""
+    found: tuple[Check, ...] = ()
+    """Those of the bad ones that this check has found."""
+    left_out: dict[str, str] = Field(default_factory=dict)
+    """Destinations that were not looked at, each with the reason."""
+    error: str = ""
+    """Why the check itself could not be made."""
+    hint: str = ""
+
+    @property
+    def damaged(self) -> int:
+        """How many copies are known to be bad."""
+        return len(self.bad) + self.more_bad
+
+    def age_hours(self, now: dt.datetime) -> float:
+        """Hours for which the copy that waits longest has not been read back; 0 when there are no copies."""
+        return max(0.0, (now - self.oldest).total_seconds() / 3600) if self.oldest else 0.0
