@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,10 +61,29 @@ class Cancel:
 
 
 @dataclass(frozen=True)
+class Task:
+    """The source of a run that is being worked on. What is made for it elsewhere is tagged with these names."""
+
+    job: str = ""
+    run: str = ""
+    hostname: str = ""
+    source: str = ""
+    key: str = ""
+    """Under which the copy is stored."""
+    time_limit: float = 86_400
+    """Seconds that reading the source may take, all waits before it included."""
+    tell: Callable[[str], None] = lambda _: None
+    """Shows a phase of a long wait, such as ``snapshot 40%``."""
+
+
+@dataclass(frozen=True)
 class Context:
-    """One per process."""
+    """One per process; while a source is worked on, with its task."""
 
     tmpdir: Path
     """For small private files such as options files and key rings; never for data in plain."""
     secrets: Secrets = field(default_factory=Secrets)
     cancel: Cancel = field(default_factory=Cancel)
+    pause: Callable[[float], None] = field(default=time.sleep)
+    """Waits so many seconds because a service asked for it; whoever limits the time does not count them."""
+    task: Task = field(default_factory=Task)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import logging
 import platform
 import traceback
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from backups.commands import version_of
 from backups.compression import version_argv
-from backups.context import Context
+from backups.context import Context, Task
 from backups.encryption import gpg_version
 from backups.errors import BackupsError
 from backups.fanout import PATIENCE, Patience
@@ -19,7 +21,7 @@ from backups.naming import Compression
 from backups.pipeline import Recipe, Streamed
 from backups.progress import Progress
 from backups.records import Manifest, Outcome, PlanItem, Result, StoredAt
-from backups.sources.base import Source
+from backups.sources.base import Source, SourceStream
 from backups.storing import Connections, Storing
 
 log = logging.getLogger("backups.running")
@@ -42,6 +44,16 @@ def run_source(
     progress = progress or Progress(item.source, item.name)
     started = _now()
     source = job.source(item.source)
+    task = Task(
+        job=item.job,
+        run=item.run,
+        hostname=job.hostname,
+        source=item.source,
+        key=item.key,
+        time_limit=job.time_limit_for(source),
+        tell=progress.enter,
+    )
+    context = replace(context, task=task)
     blank = Result(
         job=item.job,
         run=item.run,
@@ -112,17 +124,35 @@ def _store(work: _Work, blank: Result) -> Result:
         context.cancel.check()
         progress.enter("opening")
         storing = Storing(item.key, connections, recipe, context, progress)
-        with resolved.open(context) as stream:
-            progress.enter("streaming")
-            streamed, places = storing.first_pass(stream)
-        progress.enter("storing")
-        manifest = _manifest(blank, item, resolved, recipe, streamed, context)
-        # Good copies do not wait for their manifests: copying them to those that failed may take long.
-        places = storing.write_manifests(places, manifest)
-        places = storing.second_chances(places, streamed, manifest)
+        with _opened(resolved, context) as opened:
+            with opened.stream as stream:
+                progress.enter("streaming")
+                streamed, places = storing.first_pass(stream)
+            progress.enter("storing")
+            manifest = _manifest(blank, item, resolved, recipe, streamed, context)
+            # Good copies do not wait for their manifests: copying them to those that failed may take long.
+            places = storing.write_manifests(places, manifest)
+            places = storing.second_chances(places, streamed, manifest)
+            opened.stored = any(place.status == "stored" for place in places)
     finally:
         connections.close()
     return _result(blank, item, streamed, places)
+
+
+@dataclass
+class _Opened:
+    stream: SourceStream
+    stored: bool = False
+
+
+@contextlib.contextmanager
+def _opened(source: Source, context: Context) -> Iterator[_Opened]:
+    """A source's stream, which is told at the end whether a verified copy of it stands anywhere."""
+    opened = _Opened(source.open(context))
+    try:
+        yield opened
+    finally:
+        opened.stream.settle(opened.stored)
 
 
 def _result(blank: Result, item: PlanItem, streamed: Streamed, places: list[StoredAt]) -> Result:

@@ -44,6 +44,13 @@ class SourceStream(ABC):
     def close(self) -> None:
         """Kill what still runs and remove what opening made."""
 
+    def settle(self, stored: bool) -> None:  # noqa: B027 - most leave nothing at the source
+        """Called once, after ``close``: whether a verified copy stands at any destination.
+
+        A source that made something which outlives the run, such as a snapshot, counts it as good only now, or
+        removes it. Raises SourceError when it can't be made to count: then the source has failed.
+        """
+
     def __enter__(self) -> Self:
         return self
 
