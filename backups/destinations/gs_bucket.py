@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import logging
 import urllib.parse
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import requests
 from google.auth.transport.requests import AuthorizedSession
@@ -19,7 +17,6 @@ from requests.adapters import HTTPAdapter
 from backups.context import Cancel, Context
 from backups.destinations.gs_credentials import credentials
 from backups.destinations.gs_errors import KINDS, explain
-from backups.errors import DestinationError, StoppedError
 
 if TYPE_CHECKING:
     from backups.destinations.gs import GoogleStorage
@@ -30,11 +27,6 @@ GOOGLE = "https://storage.googleapis.com"
 SECONDS = (10.0, 60.0)
 """To connect, and between two bytes of an answer."""
 CONNECTIONS = 20
-
-PAUSES = (1.0, 2.0, 10.0, 30.0, 60.0)
-"""Seconds between attempts."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -96,44 +88,3 @@ def connect(config: GoogleStorage, context: Context) -> Bucket:
         full=config.verify == "full",
         cancel=context.cancel,
     )
-
-
-class GivenUp:
-    """Says that an upload or a reader must stop: it was given up, or the whole run is stopping."""
-
-    def __init__(self, cancel: Cancel) -> None:
-        self._cancel = cancel
-        self.future: Future[None] = Future()  # so that it can be waited for together with requests
-        self.forget = cancel.on_stop(self.set)
-
-    def set(self) -> None:
-        """Wake whoever waits."""
-        with suppress(concurrent.futures.InvalidStateError):
-            self.future.set_result(None)
-
-    def check(self) -> None:
-        """Raises StoppedError once the work must stop."""
-        self._cancel.check()
-        if self.future.done():
-            raise StoppedError
-
-    def wait(self, seconds: float) -> None:
-        """Sleep. Raises StoppedError as soon as the work must stop."""
-        concurrent.futures.wait({self.future}, timeout=seconds)
-        self.check()
-
-
-def again(attempt: Callable[[], T], wait: Callable[[float], None]) -> T:
-    """Try, and after errors that may pass try again. ``wait`` sleeps for seconds, or raises to give up.
-
-    Raises DestinationError from the last attempt.
-    """
-    for pause in PAUSES:
-        try:
-            return attempt()
-        except DestinationError as error:
-            if error.permanent:
-                raise
-            log.warning("%s; trying again in %.0f s", error, pause)
-        wait(pause)
-    return attempt()

@@ -11,8 +11,9 @@ import google_crc32c
 import requests
 import urllib3
 
-from backups.destinations.gs_bucket import PAUSES, Bucket, GivenUp, log
+from backups.destinations.gs_bucket import Bucket
 from backups.destinations.gs_errors import KINDS, explain, explain_response
+from backups.destinations.retrying import Attempts, GivenUp
 from backups.errors import DestinationError, MissingError, VerificationError
 
 READ_BYTES = 1 << 20
@@ -22,7 +23,7 @@ def read_object(bucket: Bucket, key: str, generation: str = "") -> Iterator[byte
     """Blocks of up to 1 MiB. Raises MissingError; DestinationError when it breaks off or is replaced meanwhile."""
     given_up = GivenUp(bucket.cancel)
     crc32c = google_crc32c.Checksum()
-    offset = fruitless = 0
+    attempts, offset = Attempts(given_up), 0
     try:
         while True:
             before = offset
@@ -41,13 +42,9 @@ def read_object(bucket: Bucket, key: str, generation: str = "") -> Iterator[byte
                 )
                 if isinstance(problem, MissingError) and offset:
                     raise _replaced(bucket, key) from error
-                fruitless = 0 if offset > before else fruitless + 1
-                # What can't even be opened is told of at once.
-                if problem.permanent or not generation or fruitless > len(PAUSES):
+                if not generation:  # what can't even be opened is told of at once
                     raise problem from error
-                log.warning("%s; going on at byte %d", problem, offset)
-                if fruitless:
-                    given_up.wait(PAUSES[fruitless - 1])
+                attempts.failed(problem, got_on=offset > before)
             else:
                 return
     finally:

@@ -10,8 +10,9 @@ from typing import Any
 
 import requests
 
-from backups.destinations.gs_bucket import PAUSES, Bucket, GivenUp, again, log
+from backups.destinations.gs_bucket import Bucket, log
 from backups.destinations.gs_errors import explain_response
+from backups.destinations.retrying import Attempts, GivenUp, again
 from backups.errors import BackupsError, DestinationError, MissingError, VerificationError
 
 UNIT = 256 << 10
@@ -40,11 +41,11 @@ class Session:
         Raises DestinationError, StoppedError.
         """
         if not self._url:
-            self._url = again(self._start, self._given_up.wait)
+            self._url = again(self._start, self._given_up)
         end = self._sent + len(chunk)
         total = str(end) if last else "*"
         sums = {"X-Goog-Hash": f"crc32c={crc32c}"} if last else {}
-        at, failures, asking = self._sent, 0, False
+        at, asking, got_on, attempts = self._sent, False, False, Attempts(self._given_up)
         while True:
             self._given_up.check()
             try:
@@ -54,11 +55,9 @@ class Session:
                     return found
                 raise DestinationError(self._about("can't be stored: Google has forgotten the upload")) from error
             except DestinationError as error:
-                if error.permanent or isinstance(error, VerificationError) or failures == len(PAUSES):
-                    raise
-                log.warning("%s; trying again in %.0f s", error, PAUSES[failures])
-                self._given_up.wait(PAUSES[failures])
-                failures, asking = failures + 1, True  # how far it came has to be asked for
+                error.permanent |= isinstance(error, VerificationError)  # the sum is the caller's
+                attempts.failed(error, got_on=got_on)
+                asking, got_on = True, False  # how far it came has to be asked for
                 continue
             if answer.status_code != requests.codes.permanent_redirect:
                 return dict(answer.json())
@@ -68,7 +67,7 @@ class Session:
                 return {}
             if not self._sent <= persisted <= end or (persisted == at and not asking):
                 raise DestinationError(self._about(f"can't be stored: Google has {persisted} bytes of {end}"))
-            failures = 0 if persisted > at else failures
+            got_on |= persisted > at
             at, asking = persisted, False
 
     def cancel(self) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import google_crc32c
 
 from backups.destinations.base import Upload
-from backups.destinations.gs_bucket import Bucket, GivenUp
+from backups.destinations.gs_bucket import Bucket
 from backups.destinations.gs_read import read_object
 from backups.destinations.gs_session import UNIT, Session
+from backups.destinations.retrying import GivenUp
 from backups.errors import DestinationError, VerificationError
 
 CHUNK = 64 * UNIT  # 16 MiB; two of them are in memory

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from backups.destinations.s3_bucket import Bucket, GivenUp, again, crc32_text, encoded
+from backups.destinations.retrying import GivenUp, again
+from backups.destinations.s3_bucket import Bucket, crc32_text, encoded
 from backups.destinations.s3_errors import code_of, explain
 from backups.destinations.s3_parts import MIB, Part
 from backups.errors import DestinationError
@@ -59,7 +60,7 @@ class Multipart:
                     **self._target, **bucket.stored_as, **checksums, Metadata={TOKEN: token}
                 )
 
-        answer = again(create, given_up.wait)
+        answer = again(create, given_up)
         self._id: str = answer["UploadId"]
         self._checksum_type: str = _agreed(answer) if checksums else ""
         self._senders = ThreadPoolExecutor(SENDERS, thread_name_prefix="s3-part")
@@ -98,7 +99,7 @@ class Multipart:
                     Body=part.open(self._given_up.check),
                 )
 
-        answer = again(send, self._given_up.wait)
+        answer = again(send, self._given_up)
         part.release()
         sent: CompletedPartTypeDef = {"PartNumber": part.number, "ETag": answer["ETag"]}
         if self._checksum_type:
@@ -143,7 +144,7 @@ class Multipart:
                     raise problem from error
                 return done
 
-        answer = again(complete, self._given_up.wait)
+        answer = again(complete, self._given_up)
         self._senders.shutdown(wait=False)
         return dict(answer), self._compared()
 

@@ -7,7 +7,8 @@ from contextlib import closing
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from backups.destinations.s3_bucket import PAUSES, Bucket, GivenUp, log
+from backups.destinations.retrying import Attempts, GivenUp
+from backups.destinations.s3_bucket import Bucket
 from backups.destinations.s3_errors import code_of, explain
 from backups.destinations.s3_parts import MIB
 from backups.errors import DestinationError
@@ -17,7 +18,7 @@ def read_object(bucket: Bucket, key: str, version: str | None = None) -> Iterato
     """Blocks of up to 1 MiB. Raises MissingError; DestinationError when it breaks off or is replaced meanwhile."""
     request = {**bucket.target(key), **({"VersionId": version} if version else {})}
     given_up = GivenUp(bucket.cancel)
-    offset = fruitless = 0
+    attempts, offset = Attempts(given_up), 0
     try:
         while True:
             before = offset
@@ -31,13 +32,9 @@ def read_object(bucket: Bucket, key: str, version: str | None = None) -> Iterato
                         offset += len(block)
             except (BotoCoreError, ClientError) as error:
                 problem = _explain(bucket, key, error)
-                fruitless = 0 if offset > before else fruitless + 1
-                # What can't even be opened is told of at once; the client has tried three times.
-                if problem.permanent or "IfMatch" not in request or fruitless > len(PAUSES):
+                if "IfMatch" not in request:  # what can't even be opened is told of at once
                     raise problem from error
-                log.warning("%s; going on at byte %d", problem, offset)
-                if fruitless:
-                    given_up.wait(PAUSES[fruitless - 1])
+                attempts.failed(problem, got_on=offset > before)
             else:
                 return
             if offset:

@@ -11,7 +11,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from backups.destinations.base import Upload
-from backups.destinations.s3_bucket import Bucket, GivenUp, again, encoded
+from backups.destinations.retrying import GivenUp, again
+from backups.destinations.s3_bucket import Bucket, encoded
 from backups.destinations.s3_errors import explain
 from backups.destinations.s3_multipart import TOKEN, Multipart
 from backups.destinations.s3_parts import Part, part_sizes
@@ -127,7 +128,7 @@ class S3Upload(Upload):
                 problem.permanent |= isinstance(problem, VerificationError)
                 raise problem from error
 
-        answer = dict(again(put, self._given_up.wait))
+        answer = dict(again(put, self._given_up))
         if answer.get("ChecksumSHA256") == sums.get("ChecksumSHA256", ""):
             return answer, "sha256"
         return answer, "md5" if answer.get("ETag", "").strip('"') == md5.hex() else ""
@@ -136,7 +137,7 @@ class S3Upload(Upload):
         """Look at the object; returns how it was verified. Raises VerificationError."""
         said = f"{compared} compared by the server" if compared else ""
         try:
-            head = again(lambda: self._bucket.head(self._key), self._given_up.wait)
+            head = again(lambda: self._bucket.head(self._key), self._given_up)
         except MissingError as error:
             raise VerificationError(self._bucket.about(self._key, "is not there after it was completed")) from error
         except DestinationError as error:

@@ -28,7 +28,7 @@ KEY = "host/2026-11-23/db.sql.gpg"
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The smallest parts that S3 takes, and such chunks for Google, so that little data makes several."""
     monkeypatch.setattr("backups.destinations.s3_parts.SMALLEST", PART)
-    monkeypatch.setattr("backups.destinations.s3_bucket.PAUSES", (0.01, 0.01))
+    monkeypatch.setattr("backups.destinations.retrying.PAUSES", (0.01, 0.01))
     monkeypatch.setattr("backups.destinations.gs_upload.CHUNK", PART)
 
 

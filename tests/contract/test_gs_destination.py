@@ -38,8 +38,7 @@ GET = r"^GET .*alt=media"
 def small_and_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small chunks, and short pauses between attempts."""
     monkeypatch.setattr("backups.destinations.gs_upload.CHUNK", CHUNK)
-    for module in ("gs_bucket", "gs_session", "gs_read"):
-        monkeypatch.setattr(f"backups.destinations.{module}.PAUSES", (0.01, 0.01, 0.01))
+    monkeypatch.setattr("backups.destinations.retrying.PAUSES", (0.01, 0.01, 0.01))
 
 
 @pytest.fixture

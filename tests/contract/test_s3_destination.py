@@ -42,8 +42,7 @@ GET = r"^GET "
 def small_and_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The smallest parts that S3 takes, and short pauses between attempts."""
     monkeypatch.setattr("backups.destinations.s3_parts.SMALLEST", PART)
-    monkeypatch.setattr("backups.destinations.s3_bucket.PAUSES", (0.01, 0.01))
-    monkeypatch.setattr("backups.destinations.s3_read.PAUSES", (0.01, 0.01))
+    monkeypatch.setattr("backups.destinations.retrying.PAUSES", (0.01, 0.01))
 
 
 @pytest.fixture
