@@ -117,11 +117,12 @@ class RestoreError(BackupsError):
 
 
 class NotificationError(BackupsError):
-    """A channel refused. ``permanent`` means that trying again is useless."""
+    """A channel refused: ``permanent`` when trying again is useless, ``busy`` when it is so for minutes."""
 
-    def __init__(self, message: str, *, hint: str = "", permanent: bool = False) -> None:
+    def __init__(self, message: str, *, hint: str = "", permanent: bool = False, busy: bool = False) -> None:
         super().__init__(message, hint=hint)
         self.permanent = permanent
+        self.busy = busy
 
 
 class StoppedError(BackupsError):

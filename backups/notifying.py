@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar, get_origin
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from backups.changes import due
 from backups.context import Context
-from backups.errors import BackupsError, NotificationError
+from backups.errors import BackupsError, NotificationError, UsageError
 from backups.job import Job
-from backups.notifications.base import Notification
+from backups.notifications.base import REQUEST_SECONDS, Notification
 from backups.notifications.webhook import hide_address
 from backups.records import Notified, RunReport, RunStart, Told
 
@@ -29,13 +30,25 @@ Record = TypeVar("Record", bound=BaseModel)
 class Patience:
     """How long a channel may take, in seconds."""
 
-    retry_after: float = 5
-    """Pause before the one repetition of what may succeed the second time."""
-    limit: float = 90
-    """No channel is waited for longer, whatever its server does. Two tries and the pauses fit in."""
+    retry_after: float | None = 5
+    """Pause before the one repetition of what may succeed the second time; None when somebody else repeats it."""
+    limit: float | None = None
+    """No channel is waited for longer, whatever its server does; what its type says, for each try, when missing.
+
+    Pauses that a service asks for do not count.
+    """
+
+    def limit_for(self, channel: Notification | None) -> float:
+        """How long a channel is waited for."""
+        if self.limit is not None:
+            return self.limit
+        once = channel.limit_seconds if channel else REQUEST_SECONDS
+        return once if self.retry_after is None else 2 * once + self.retry_after
 
 
 DEFAULT_PATIENCE = Patience()
+ONE_TRY = Patience(retry_after=None)
+"""For whoever tries again by other means, as Step Functions do."""
 
 
 def notify(
@@ -94,22 +107,39 @@ def scrubbed(record: Record, scrub: Callable[[str], str]) -> Record:
     return _scrubbed(record, scrub)  # type: ignore[no-any-return]
 
 
-@dataclass(frozen=True)
+class _Deadline:
+    """When a channel is no longer waited for. Pauses that its service asks for move it."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def pause(self, seconds: float) -> None:
+        self._end += seconds
+        time.sleep(seconds)
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return max(0.0, self._end - time.monotonic())
+
+
 class _Telling:
     """One channel that is being told."""
 
-    job: Job
-    channel_id: str
-    context: Context
-    patience: Patience
+    def __init__(self, job: Job, channel_id: str, context: Context, patience: Patience) -> None:
+        self.job = job
+        self.channel_id = channel_id
+        self.patience = patience
+        self._deadline = _Deadline(patience.limit_for(next((c for c in job.notifications if c.id == channel_id), None)))
+        self.context = replace(context, pause=self._deadline.pause)
 
     def started(self, tell: Callable[[], Notified]) -> Callable[[], Notified]:
         """Call ``tell`` in a thread that can't keep the process alive; the answer waits for it, but not for ever."""
-        deadline = time.monotonic() + self.patience.limit
         future: Future[Notified] = Future()
         work = threading.Thread(target=lambda: future.set_result(tell()), name=f"notify-{self.channel_id}", daemon=True)
         work.start()
-        return lambda: self._outcome(future, deadline)
+        return lambda: self._outcome(future)
 
     def of_end(self, report: RunReport, previous: Told | None) -> Notified:
         """Tell how a run ended, if the channel wants to know."""
@@ -145,7 +175,7 @@ class _Telling:
         try:
             send()
         except NotificationError as error:
-            if error.permanent:
+            if error.permanent or error.busy or self.patience.retry_after is None:
                 raise
             time.sleep(self.patience.retry_after)
             send()
@@ -154,24 +184,33 @@ class _Telling:
         try:
             sent = tell(self.job.notification(self.channel_id))
         except BackupsError as error:
-            return self._failed(str(error))
+            return self._failed(str(error), permanent=is_permanent(error))
         except BaseException as error:  # a third-party channel may raise anything, SystemExit too
-            return self._failed(f"{type(error).__name__}: {error}")
+            return self._failed(f"{type(error).__name__}: {error}", permanent=is_permanent(error))
         return self._record("sent" if sent else "not wanted")
 
-    def _outcome(self, future: Future[Notified], deadline: float) -> Notified:
-        try:
-            return future.result(timeout=max(0.0, deadline - time.monotonic()))
-        except TimeoutError:
-            error = f"no answer within {self.patience.limit:g} s; the message may have arrived all the same"
-            return self._record("failed", error)
+    def _outcome(self, future: Future[Notified]) -> Notified:
+        while left := self._deadline.left:
+            with contextlib.suppress(TimeoutError):
+                return future.result(timeout=left)
+        if future.done():
+            return future.result()
+        error = f"no answer within {self._deadline.seconds:g} s; the message may have arrived all the same"
+        return self._record("failed", error)
 
-    def _failed(self, error: str) -> Notified:
-        return self._record("failed", self.context.secrets.scrub(error))
+    def _failed(self, error: str, *, permanent: bool) -> Notified:
+        return self._record("failed", self.context.secrets.scrub(error), permanent=permanent)
 
-    def _record(self, status: Literal["sent", "not wanted", "failed"], error: str = "") -> Notified:
+    def _record(
+        self, status: Literal["sent", "not wanted", "failed"], error: str = "", *, permanent: bool = False
+    ) -> Notified:
         type_ = next((c.type for c in self.job.notifications if c.id == self.channel_id), "")
-        return Notified(channel=self.channel_id, type=type_, status=status, error=error)
+        return Notified(channel=self.channel_id, type=type_, status=status, error=error, permanent=permanent)
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Whether the same call would fail again: a refusal that lasts, or a job file that can't be used."""
+    return isinstance(error, UsageError | ValidationError) or (isinstance(error, NotificationError) and error.permanent)
 
 
 def _hide_secrets(job: Job, channel: Notification, context: Context) -> None:

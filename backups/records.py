@@ -138,6 +138,8 @@ class Notified(Record):
     type: str
     status: Literal["sent", "not wanted", "failed"]
     error: str = ""
+    permanent: bool = False
+    """Trying again is useless until somebody changes something."""
 
 
 class RunStart(Record):

@@ -14,7 +14,7 @@ from backups.notifications.message import Message, render, render_start
 from backups.records import Outcome, RunReport, RunStart
 
 REQUEST_SECONDS = 10
-"""No request of a channel takes longer."""
+"""No request of a channel takes longer; nor does a message, unless its type needs many requests for it."""
 
 
 class Notification(Plugin, ABC):
@@ -25,6 +25,9 @@ class Notification(Plugin, ABC):
 
     needs_every_run: ClassVar[bool] = False
     """Whether monitoring goes by what the type tells: then silence must mean that no run ended."""
+
+    limit_seconds: ClassVar[float] = REQUEST_SECONDS
+    """How long one try may take, without the pauses that the service asks for."""
 
     notify_on_success: Flag = True
     """Tell of runs that stored everything."""

@@ -34,6 +34,7 @@ class Prometheus(Notification):
     identity: ClassVar[tuple[str, ...]] = ("url",)
     nested: ClassVar[tuple[str, ...]] = ("credentials",)
     needs_every_run: ClassVar[bool] = True
+    limit_seconds: ClassVar[float] = 90  # a request for each source
 
     type: Literal["prometheus"] = "prometheus"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,6 +28,9 @@ _ANSWER_SHOWN = 300  # characters of an error page; services answer with a word 
 _CERTIFICATE = "is a proxy in between? REQUESTS_CA_BUNDLE names a file with authorities of your own"
 _SHORTEST_TOKEN = 12  # characters of a part of an address that is no mere word
 _LONGEST_SECRET = 1000  # characters at the end of a cut answer that may be a part of one, which no scrubber knows
+
+_TEMPORARY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+"""Answers below 500 that may be another one the next time."""
 
 _HINTS: dict[int, str] = {
     HTTPStatus.FORBIDDEN: "the service refuses this hook: check its settings there",
@@ -93,7 +95,7 @@ def request(call: Call, context: Context, session: requests.Session | None = Non
     answer = _ask(call, session)
     wait = _pause(answer)
     if wait is not None:
-        time.sleep(wait)
+        context.pause(wait)
         answer = _ask(call, session)
     _check(call, answer, context)
 
@@ -168,4 +170,9 @@ def _check(call: Call, answer: _Answer, context: Context) -> None:
         words = words[:-_LONGEST_SECRET]
     words = words[:_ANSWER_SHOWN]
     message = f"{call.service} answered {answer.status}" + (f": {words}" if words else "")
-    raise NotificationError(message, hint=call.hints.get(answer.status, ""), permanent=answer.status < 500)
+    raise NotificationError(
+        message,
+        hint=call.hints.get(answer.status, ""),
+        permanent=answer.status < 500 and answer.status not in _TEMPORARY,
+        busy=answer.status == HTTPStatus.TOO_MANY_REQUESTS,
+    )

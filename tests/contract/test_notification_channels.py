@@ -125,7 +125,7 @@ def test_a_busy_service_is_given_the_pause_it_asks_for(
     service: Service, server: Sink, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("backups.notifications.webhook.time.sleep", pauses.append)
+    monkeypatch.setattr("time.sleep", pauses.append)
     server.answers = [Answer(429, service.refusal("slow down"), {"Retry-After": "7"})]
     answer = told(service.channel(server.base), SUCCESS, context)
     assert answer.status == "sent"

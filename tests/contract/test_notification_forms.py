@@ -116,7 +116,7 @@ def test_a_pause_may_stand_in_the_answers_body(
     server: Sink, context: Context, monkeypatch: pytest.MonkeyPatch, body: str, pause: float
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("backups.notifications.webhook.time.sleep", pauses.append)
+    monkeypatch.setattr("time.sleep", pauses.append)
     server.answers = [Answer(429, body)]
     send(ALL["discord"], server, SUCCESS, context)
     assert pauses == [pause]

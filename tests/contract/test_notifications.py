@@ -436,7 +436,7 @@ def test_a_busy_service_is_given_the_pause_it_asks_for(
     slack: SlackServer, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("backups.notifications.webhook.time.sleep", pauses.append)
+    monkeypatch.setattr("time.sleep", pauses.append)
     slack.answers += [Answer(429, "rate_limited", {"Retry-After": "7"})]
     assert told(hook(slack), SUCCESS, context).status == "sent"
     assert pauses == [7]

@@ -18,9 +18,10 @@ from backups.job import Job, JobSettings
 from backups.jobfile.settings import Encryption
 from backups.notifications import Notification
 from backups.notifications.flagfile import FlagFile
+from backups.notifications.prometheus import Prometheus
 from backups.notifications.slack import Slack
 from backups.notifications.smtp import Smtp
-from backups.notifying import Patience, notify, notify_all, notify_start, scrubbed
+from backups.notifying import ONE_TRY, Patience, notify, notify_all, notify_start, scrubbed
 from backups.records import Notified, Outcome, Pruned, RunReport, RunStart, Told
 from tests.unit.reports import FAILURE, START, SUCCESS, lost, report, result
 
@@ -151,6 +152,35 @@ def test_what_may_succeed_the_second_time_is_tried_twice(context: Context) -> No
     assert len(channel._told) == 2
 
 
+@pytest.mark.parametrize("error", [NotificationError("later", busy=True), NotificationError("no", permanent=True)])
+def test_what_can_not_succeed_at_once_is_not_tried_again_at_once(context: Context, error: NotificationError) -> None:
+    channel = probe(does=raising(error))
+    answer = notify(job(channel), "probe", SUCCESS, context, patience=QUICK)
+    assert (answer.status, answer.permanent, len(channel._told)) == ("failed", error.permanent, 1)
+
+
+def test_whoever_tries_again_by_other_means_tries_once(context: Context) -> None:
+    channel = probe(does=raising(NotificationError("broken")))
+    answer = notify(job(channel), "probe", SUCCESS, context, patience=ONE_TRY)
+    assert (answer.status, answer.permanent, len(channel._told)) == ("failed", False, 1)
+
+
+def test_a_try_has_ten_seconds_unless_the_type_needs_more() -> None:
+    assert (ONE_TRY.limit_for(probe()), Patience().limit_for(probe())) == (10, 25)
+    assert ONE_TRY.limit_for(Prometheus(id="p", url="http://localhost:9091")) == 90
+
+
+def test_a_pause_that_the_service_asks_for_is_not_counted(context: Context) -> None:
+    class Pausing(Probe):
+        type: Literal["probe"] = "probe"
+
+        def send(self, report: RunReport, context: Context) -> None:
+            context.pause(0.6)
+
+    answer = notify(job(Pausing(id="probe")), "probe", SUCCESS, context, patience=Patience(None, limit=0.5))
+    assert answer.status == "sent"
+
+
 def test_what_fails_twice_has_failed(context: Context) -> None:
     channel = probe(does=raising(NotificationError("busy", hint="wait"), NotificationError("still busy")))
     answer = notify(job(channel), "probe", SUCCESS, context, patience=QUICK)
@@ -160,9 +190,8 @@ def test_what_fails_twice_has_failed(context: Context) -> None:
 
 def test_a_channel_that_the_job_has_not_is_told(context: Context) -> None:
     answer = notify(job(probe()), "other", SUCCESS, context, patience=QUICK)
-    assert answer == Notified(
-        channel="other", type="", status="failed", error="the job has no notification 'other' (it has: probe)"
-    )
+    error = "the job has no notification 'other' (it has: probe)"
+    assert answer == Notified(channel="other", type="", status="failed", error=error, permanent=True)
 
 
 def test_references_are_resolved_for_the_channel_alone(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,7 +357,7 @@ def test_a_start_that_could_not_be_told_is_returned_without_secrets(context: Con
     bad = beginner("bad", raising(NotificationError("no planted-token here", permanent=True)), token="planted-token")
     late = beginner("late", raising(NotificationError("busy")))
     assert notify_start(job(bad, late), START, context, patience=QUICK)() == (
-        Notified(channel="bad", type="beginner", status="failed", error="no **** here"),
+        Notified(channel="bad", type="beginner", status="failed", error="no **** here", permanent=True),
     )
     assert len(late._told) == 2
 
