@@ -19,21 +19,11 @@ from backups.config import Flag
 from backups.context import Context
 from backups.errors import CommandError, SourceError
 from backups.sources.base import Source, SourceStream
-from backups.sources.command_stream import CommandStream
+from backups.sources.tar import FORMAT, UNREADABLE_HINT, TarStream, excludes, renaming, shown
 
-_TOTAL = re.compile(r"Total bytes written: (\d+)\b")
 _PROBE_SECONDS = 60
 _ENTRY_BYTES = 3_072  # most that tar writes about one file, beside what the file holds
-_FORMAT = (
-    "--format=posix",  # whole nanoseconds, long names, any size
-    "--pax-option=delete=atime,delete=ctime",  # a restore can't set them, and they cost 1 KiB per file
-    "--sparse",
-    "--acls",
-    "--xattrs",
-    "--warning=no-file-ignored",  # sockets: nothing to keep, and they would push real warnings out of sight
-)
 _SUDO_HINT = "sudoers needs a line for the user that runs the backups, such as: backups ALL=(root) NOPASSWD: {tar}"
-_UNREADABLE_HINT = "let the user that runs the backups read it, exclude it, or set 'sudo': true"
 
 
 def _pattern(value: str) -> str:
@@ -71,11 +61,12 @@ class Folder(Source):
     def open(self, context: Context) -> SourceStream:
         path = Path(self.path).absolute()
         is_folder = self._probe(path, context) if self.sudo else _look(path)
-        excludes, warnings = _excludes(path, self.excludes) if is_folder else ([], [])
-        argv = [*self._tar(), *_FORMAT, "--totals", *excludes]
+        anywhere, below, warnings = excludes(path, _name(path), self.excludes) if is_folder else ([], [], [])
+        argv = [*self._tar(), *FORMAT, "--totals", *(f"--exclude={pattern}" for pattern in anywhere)]
+        argv += ["--anchored", *(f"--exclude={pattern}" for pattern in below)] if below else []
         argv += ["--one-file-system"] if self.one_file_system else []
         if is_folder:
-            argv += [f"--directory={path}", f"--transform={_renaming(path)}", "--", "."]
+            argv += [f"--directory={path}", f"--transform={renaming(_name(path))}", "--", "."]
         else:
             argv += ["--dereference", f"--directory={path.parent}", "--transform=s,^\\./,,S", "--", f"./{path.name}"]
         return TarStream(
@@ -112,38 +103,6 @@ class Folder(Source):
         return {"tar": version_of(["tar", "--version"])}
 
 
-class TarStream(CommandStream):
-    """The archive, whole when tar ended well and wrote as many bytes as arrived."""
-
-    def __init__(self, command: Command, *, path: Path, warnings: list[str], size_bound: int | None) -> None:
-        super().__init__(command, size_bound=size_bound, warnings=warnings)
-        self._path = path
-
-    def finish(self, size: int, tail: bytes) -> list[str]:  # noqa: ARG002 - tar's own count says more than the end
-        try:
-            warned = self._command.wait()
-        except CommandError as error:
-            hint = error.hint or (_UNREADABLE_HINT if "Permission denied" in error.message else "")
-            raise CommandError(f"{shown(self._path)}: {error.message}", status=error.status, hint=hint) from None
-        lines = self._command.stderr_tail.splitlines()
-        totals = [int(match[1]) for line in lines if (match := _TOTAL.match(line))]
-        said = "; ".join(line for line in lines if not _TOTAL.match(line))
-        if not totals:
-            # sudo's refusals have the status of tar's warnings.
-            raise SourceError(f"{shown(self._path)}: tar did not finish: {said or 'it said nothing'}")
-        if warned and not said:
-            raise SourceError(f"{shown(self._path)}: tar ended with exit status 1 and did not say why")
-        if totals[-1] != size or size == 0:
-            raise SourceError(f"{shown(self._path)}: tar wrote {totals[-1]} bytes, but {size} arrived")
-        return [*self._warnings, *([f"{shown(self._path)}: {said}"] if warned else [])]
-
-
-def shown(path: Path) -> str:
-    """A path as messages show it, on one line whatever it holds."""
-    text = str(path)
-    return text if text.isprintable() else repr(text)[1:-1]
-
-
 def _look(path: Path) -> bool:
     """Whether the path is a folder; else it is a file. Raises SourceError."""
     try:
@@ -158,7 +117,7 @@ def _look(path: Path) -> bool:
             f"{shown(path)} does not exist", hint="correct 'path', or mount what should be there"
         ) from None
     except PermissionError:
-        raise SourceError(f"{shown(path)} can't be read: permission denied", hint=_UNREADABLE_HINT) from None
+        raise SourceError(f"{shown(path)} can't be read: permission denied", hint=UNREADABLE_HINT) from None
     except OSError as error:
         raise SourceError(f"{shown(path)} can't be read: {error.strerror}", hint="correct 'path'") from None
     return False
@@ -167,35 +126,6 @@ def _look(path: Path) -> bool:
 def _name(path: Path) -> str:
     """The folder's own name in the archive; empty for the root."""
     return path.name if path.name != ".." else path.resolve().name
-
-
-def _renaming(path: Path) -> str:
-    """What turns ``./a`` into ``NAME/a``; targets of symbolic links stay as they are.
-
-    tar goes into the folder instead of being given its name: so a link is followed, and an exclude that equals
-    the folder's own name does not empty the archive.
-    """
-    name = _name(path)
-    for character in "\\&/":
-        name = name.replace(character, "\\" + character)
-    return f"s/^\\./{name or '.'}/S"
-
-
-def _excludes(path: Path, patterns: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """Options for tar, and a warning for each pattern that can't match anything."""
-    anywhere, below, warnings = [], [], []
-    for written in patterns:
-        pattern = written.rstrip("/")  # with a slash at its end tar would match nothing at all
-        if not pattern.startswith("/"):
-            anywhere.append(f"--exclude={pattern}")
-            inner = pattern.removeprefix(f"{_name(path)}/")  # as the archive's names are
-        else:
-            inner = pattern.removeprefix(str(path).rstrip("/") + "/")
-            if inner == pattern:
-                warnings.append(f"{shown(path)}: the exclude {written!r} is not below it, so it excludes nothing")
-        if inner != pattern:
-            below.append(f"--exclude=./{inner}")
-    return [*anywhere, *(["--anchored", *below] if below else [])], warnings
 
 
 def _size_bound(path: Path, is_folder: bool) -> int | None:
