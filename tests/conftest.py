@@ -18,10 +18,11 @@ from tests.servers.postgres import Postgres
 from tests.servers.samba import Samba, samba
 from tests.servers.seaweed import Seaweed, seaweed
 
-# A shell starts what it puts into the background with SIGINT ignored, and children inherit that: then no test of
-# Ctrl-C could see it arrive. From here on it is as on a terminal.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell starts what it puts into the background with SIGINT ignored, nohup with SIGHUP ignored, and children inherit
+# that: then no test of these signals could see them arrive. From here on it is as on a terminal.
+for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 
 @pytest.fixture
