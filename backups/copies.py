@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
 from backups.destinations.base import Destination, StoredObject
-from backups.errors import MissingError, VerificationError
-from backups.naming import CopyKey, copy_of_manifest, host_prefix, parse_key
+from backups.errors import DestinationError, MissingError, VerificationError
+from backups.naming import (
+    MANIFEST_SUFFIX,
+    CopyKey,
+    copy_of_manifest,
+    host_prefix,
+    legacy_prefix,
+    parse_key,
+    parse_legacy_key,
+)
 from backups.records import Manifest
 
 _LONGEST_MANIFEST = 4 << 20  # bytes; a real one has a few KiB
@@ -33,34 +41,125 @@ class Copy:
 
 
 @dataclass(frozen=True)
-class Listing:
-    """What a destination holds of one host."""
+class Orphan:
+    """A manifest without a copy: what a removal leaves that was cut off."""
 
-    copies: tuple[Copy, ...]
-    """In the order of their keys."""
-    orphans: tuple[tuple[CopyKey, StoredObject], ...]
-    """Manifests without a copy: what a removal leaves that was cut off."""
-
-
-def list_copies(destination: Destination, hostname: str, source_ids: Collection[str] | None = None) -> list[Copy]:
-    """The copies of a host, or of some of its sources, in the order of their keys. Raises DestinationError."""
-    return list(listing(destination, hostname, source_ids).copies)
+    key: CopyKey
+    """Of the copy that is not there."""
+    modified: dt.datetime
+    locked_until: dt.datetime | None = None
 
 
-def listing(destination: Destination, hostname: str, source_ids: Collection[str] | None = None) -> Listing:
-    """The copies and the orphans. Objects of other hosts, sources or patterns are left out. Raises DestinationError."""
+@dataclass(frozen=True)
+class Scope:
+    """One prefix to list, and which of the objects there belong to the copies that are looked for."""
+
+    prefix: str
+    parse: Callable[[str], CopyKey | None]
+    legacy: bool = False
+    """It holds copies of the old tool, which never wrote a manifest: what has one is another host's."""
+
+    def holds(self, found: Copy | Orphan) -> bool:
+        """Whether what was found counts."""
+        return not self.legacy or (isinstance(found, Copy) and not found.has_manifest)
+
+
+def scopes(hostname: str, source_ids: Collection[str] | None = None, *, legacy: bool = False) -> list[Scope]:
+    """Where to look for the copies of a host, or of some of its sources; with ``legacy`` for the old tool's too."""
     wanted = None if source_ids is None else frozenset(source_ids)
-    objects: dict[str, tuple[CopyKey, StoredObject]] = {}
-    manifests: dict[str, tuple[CopyKey, StoredObject]] = {}
-    for stored in destination.list(host_prefix(hostname)):
+
+    def own(key: str) -> CopyKey | None:
+        parsed = parse_key(key)
+        here = parsed and parsed.hostname == hostname and (wanted is None or parsed.source_id in wanted)
+        return parsed if here else None
+
+    found = [Scope(host_prefix(hostname), own)]
+    if legacy:
+        # Where a source is called like its host, what the old tool stored has the key of a copy of today.
+        found += [_legacy_scope(hostname, id_) for id_ in sorted(wanted or ()) if id_ != hostname]
+    return found
+
+
+def _legacy_scope(hostname: str, source_id: str) -> Scope:
+    def own(key: str) -> CopyKey | None:
+        parsed = parse_legacy_key(key, hostname)
+        return parsed if parsed and parsed.source_id == source_id else None
+
+    return Scope(legacy_prefix(source_id), own, legacy=True)
+
+
+class Pairing:
+    """Brings objects and manifests together while a listing goes by, without remembering more than a few of them."""
+
+    def __init__(self, scope: Scope, after: str = "") -> None:
+        self.last = after
+        """The last key that went by."""
+        self._scope = scope
+        self._waiting: dict[str, tuple[CopyKey, StoredObject]] = {}
+
+    @property
+    def settled(self) -> bool:
+        """No object waits for its manifest: a listing may be cut here, and go on after ``last``."""
+        return not self._waiting
+
+    def pass_by(self, stored: StoredObject) -> Iterator[Copy]:
+        """Call before ``add``: the copies whose manifest would have come before this object, so they have none.
+
+        Raises DestinationError when the listing has no order: then a manifest could be anywhere.
+        """
+        if stored.key <= self.last:
+            raise DestinationError(
+                f"the listing is out of order: {stored.key} comes after {self.last}",
+                hint="copies can't be told from what is half removed there; ask who makes the server",
+                permanent=True,
+            )
+        if self._waiting:
+            passed = [name for name in self._waiting if name + MANIFEST_SUFFIX < stored.key]
+            yield from self._alone(passed)
+
+    def add(self, stored: StoredObject) -> Iterator[Copy | Orphan]:
+        """The next object of the listing, in the order of keys."""
+        self.last = stored.key
         described = copy_of_manifest(stored.key)
-        key = parse_key(stored.key if described is None else described)
-        if key is None or key.hostname != hostname or (wanted is not None and key.source_id not in wanted):
-            continue
-        (objects if described is None else manifests)[str(key)] = (key, stored)
-    copies = (_copy(key, stored, manifests.get(name)) for name, (key, stored) in sorted(objects.items()))
-    orphans = (found for name, found in sorted(manifests.items()) if name not in objects)
-    return Listing(tuple(copies), tuple(orphans))
+        key = self._scope.parse(stored.key if described is None else described)
+        if key is None:
+            return
+        if described is None:
+            self._waiting[stored.key] = (key, stored)
+        else:
+            waited = self._waiting.pop(described, None)
+            found = _copy(*waited, stored) if waited else Orphan(key, stored.modified, stored.locked_until)
+            if self._scope.holds(found):
+                yield found
+
+    def finish(self) -> Iterator[Copy]:
+        """The listing is over."""
+        yield from self._alone([*self._waiting])
+
+    def _alone(self, names: Iterable[str]) -> Iterator[Copy]:
+        for name in names:
+            yield _copy(*self._waiting.pop(name), None)
+
+
+def list_copies(
+    destination: Destination, hostname: str, source_ids: Collection[str] | None = None, *, legacy: bool = False
+) -> list[Copy]:
+    """The copies of a host, or of some of its sources, in the order of their keys. Raises DestinationError."""
+    copies: list[Copy] = []
+    for scope in scopes(hostname, source_ids, legacy=legacy):
+        # A restore must not fail because a server lists without order; for removals Pairing insists on it.
+        listed = sorted(destination.list(scope.prefix), key=lambda stored: stored.key)
+        copies += [found for found in paired(scope, listed) if isinstance(found, Copy)]
+    return sorted(copies, key=lambda copy: str(copy.key))
+
+
+def paired(scope: Scope, listed: Iterable[StoredObject]) -> Iterator[Copy | Orphan]:
+    """What of a listing counts; objects of other hosts, sources or patterns are left out. Raises DestinationError."""
+    pairing = Pairing(scope)
+    for stored in listed:
+        yield from pairing.pass_by(stored)
+        yield from pairing.add(stored)
+    yield from pairing.finish()
 
 
 def read_manifest(destination: Destination, copy: Copy) -> Manifest | None:
@@ -91,8 +190,7 @@ def read_manifest(destination: Destination, copy: Copy) -> Manifest | None:
     return manifest
 
 
-def _copy(key: CopyKey, stored: StoredObject, manifest: tuple[CopyKey, StoredObject] | None) -> Copy:
-    beside = manifest[1] if manifest else None
+def _copy(key: CopyKey, stored: StoredObject, beside: StoredObject | None) -> Copy:
     locks = [lock for lock in (stored.locked_until, beside and beside.locked_until) if lock]
     return Copy(
         key=key,

@@ -1,6 +1,8 @@
 """Builds and parses object keys; the only place that knows their pattern.
 
 ``{hostname}/{yyyy-mm-dd}/{source_id}.{extension}[.zst|.gz].gpg``, and beside each its ``….manifest.json``.
+The old tool has stored copies in that way too, but others as ``{source_id}/{stamp}/{source_id}.{sql|tar}.gpg``, where
+nothing names their host.
 """
 
 from __future__ import annotations
@@ -46,9 +48,26 @@ class CopyKey:
         return f"{self}{MANIFEST_SUFFIX}"
 
 
+@dataclass(frozen=True)
+class LegacyKey(CopyKey):
+    """The key of a copy that the old tool has stored without its host; the hostname is whose job asks."""
+
+    stamp: str = ""
+    """The moment as the key has it, which begins with the date."""
+
+    def __str__(self) -> str:
+        return f"{self.source_id}/{self.stamp}/{self.source_id}.{self.extension}{self.compression_suffix}.gpg"
+
+
 _KEY = re.compile(
     r"(?P<hostname>[^/]+)/(?P<date>\d{4}-\d{2}-\d{2})/"
     r"(?P<source>[^/]+?)\.(?P<extension>sql|tar|json|dump)(?P<compression>\.zst|\.gz)?\.gpg"
+)
+
+_LEGACY_KEY = re.compile(
+    r"(?P<source>[^/]+)/"
+    r"(?P<stamp>(?P<year>\d{4})-?(?P<month>\d\d)-?(?P<day>\d\d)([-T_ .]?\d\d[-:.]?\d\d([-:.]?\d\d)?)?Z?)/"
+    r"(?P<file>[^/]+)\.(?P<extension>sql|tar)\.gpg"
 )
 
 
@@ -69,11 +88,36 @@ def parse_key(key: str) -> CopyKey | None:
     return CopyKey(match["hostname"], date, match["source"], match["extension"], match["compression"] or "")
 
 
+def parse_legacy_key(key: str, hostname: str) -> LegacyKey | None:
+    """What the key of an old tool's copy says, for the job of that host; None for anything else.
+
+    The file must be named after its source: whatever else lies there is somebody's own.
+    """
+    match = _LEGACY_KEY.fullmatch(key)
+    if not match or match["file"] != match["source"]:
+        return None
+    try:
+        date = dt.date(int(match["year"]), int(match["month"]), int(match["day"]))
+    except ValueError:
+        return None
+    return LegacyKey(hostname, date, match["source"], match["extension"], stamp=match["stamp"])
+
+
 def copy_of_manifest(key: str) -> str | None:
     """The key of the copy that a manifest stands beside; None when ``key`` is no manifest."""
     return key.removesuffix(MANIFEST_SUFFIX) if key.endswith(MANIFEST_SUFFIX) else None
 
 
 def host_prefix(hostname: str) -> str:
-    """Where all copies of one host are; nothing outside it is ever listed or removed."""
+    """Where all copies of one host are; nothing outside it is ever removed but by ``legacy_prefix``."""
     return f"{hostname}/"
+
+
+def day_prefix(hostname: str, date: dt.date) -> str:
+    """Where the copies of one day are."""
+    return f"{hostname}/{date.isoformat()}/"
+
+
+def legacy_prefix(source_id: str) -> str:
+    """Where the old tool's copies of one source are, of whichever host; looked at only where a job asks for it."""
+    return f"{source_id}/"

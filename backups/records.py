@@ -126,9 +126,23 @@ class Pruned(Record):
     destination: str
     kept: int = 0
     removed: tuple[str, ...] = ()
+    more_removed: int = 0
+    """Objects that are gone and not listed: of thousands only the first are."""
     refused: dict[str, str] = {}
     """Keys that could not be removed, each with the reason."""
+    more_refused: int = 0
+    """Objects that could not be removed and are not listed."""
     error: str = ""
+
+    @property
+    def removed_count(self) -> int:
+        """Objects that are gone, without manifests that went with their copies."""
+        return len(self.removed) + self.more_removed
+
+    @property
+    def refused_count(self) -> int:
+        """Objects that could not be removed."""
+        return len(self.refused) + self.more_refused
 
 
 class Notified(Record):
@@ -162,6 +176,41 @@ class Told(Record):
     """When the run began that it was told of."""
     failing: tuple[str, ...] = ()
     """Ids of the sources that were not stored everywhere; an empty id stands for the run itself."""
+
+
+class Finding(Record):
+    """Something about the copies of a job that is not as it should be."""
+
+    severity: Literal["error", "warning"]
+    kind: Literal["late", "missed", "never", "disabled", "empty", "shrunk", "unverified", "damaged"]
+    source: str = ""
+    """Empty when it is about the whole job."""
+    destination: str = ""
+    text: str
+    """What is wrong, in a sentence that names it."""
+    hint: str = ""
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """The same as long as the same thing is wrong, whatever the numbers in its text."""
+        return (self.kind, self.source, self.destination)
+
+
+class Notice(Record):
+    """What the watch tells of a job, between its runs."""
+
+    job: str
+    run: str
+    """Names the notice, as runs are named: when it was made."""
+    hostname: str
+    at: dt.datetime
+    findings: tuple[Finding, ...] = ()
+    """The worst first; none when all is well again."""
+    more: int = 0
+    """Findings that are not listed."""
+    reminder: bool = False
+    """Nothing has changed since the last one."""
+    link: str = ""
 
 
 class RunReport(Record):

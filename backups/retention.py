@@ -86,6 +86,8 @@ class Decision:
     """What keeps it, or why nothing does."""
     expires: dt.date | None = None
     """The first day on which it goes if nothing else changes; None when that is never, or when it goes now."""
+    counts: bool = False
+    """It is one of so many backups that stay: were it not there, one that goes might have to stay in its place."""
 
 
 def decide(copies: Iterable[Copy], policy: Policy, *, today: dt.date, now: dt.datetime) -> list[Decision]:
@@ -109,6 +111,8 @@ class _Stay:
 
     reason: str
     until: dt.date | None = None
+    counts: bool = False
+    """It stays for its place among the others, not for its own age."""
 
 
 def _decide_source(copies: list[Copy], policy: Policy, today: dt.date, now: dt.datetime) -> list[Decision]:
@@ -133,7 +137,7 @@ def _stays(dates: Sequence[dt.date], policy: Policy, today: dt.date) -> dict[dt.
         for date in dates[: policy.copies or None]:
             if not policy.days or (today - date).days <= policy.days:
                 until = _later(date, policy.days + 1) if policy.days else None
-                stays[date].append(_Stay(_original(policy), until))
+                stays[date].append(_Stay(_original(policy), until, counts=bool(policy.copies)))
     for date, stay in _kept_by(policy.rules or KeepRules(), dates, today):
         stays[date].append(stay)
     return stays
@@ -142,7 +146,7 @@ def _stays(dates: Sequence[dt.date], policy: Policy, today: dt.date) -> dict[dt.
 def _kept_by(rules: KeepRules, dates: Sequence[dt.date], today: dt.date) -> Iterable[tuple[dt.date, _Stay]]:
     for period, count, bucket in _periods(rules):
         for number, date in enumerate(_newest_of_each(dates, bucket)[:count], start=1):
-            yield date, _Stay(f"{period} {number} of {count}")
+            yield date, _Stay(f"{period} {number} of {count}", counts=True)
     if rules.keep_within:
         duration = parse_duration(rules.keep_within)
         oldest = duration.before(today)
@@ -179,9 +183,10 @@ def _newest_of_each(dates: Sequence[dt.date], bucket: Callable[[dt.date], object
 
 def _floor(date: dt.date, verified: Sequence[dt.date], every: Sequence[dt.date], minimum: int) -> list[_Stay]:
     if date in verified[:minimum]:
-        return [_Stay("newest verified backup" if minimum == 1 else f"one of the newest {minimum} verified backups")]
+        reason = "newest verified backup" if minimum == 1 else f"one of the newest {minimum} verified backups"
+        return [_Stay(reason, counts=True)]
     if not verified and minimum and date == every[0]:
-        return [_Stay("newest backup of a source that has no verified one")]
+        return [_Stay("newest backup of a source that has no verified one", counts=True)]
     return []
 
 
@@ -202,7 +207,8 @@ def _decision(copy: Copy, stays: Sequence[_Stay], policy: Policy, today: dt.date
         return Decision(copy, False, (_unkept(copy, policy, today),))
     untils = [stay.until for stay in stays]
     expires = None if None in untils else max(until for until in untils if until)
-    return Decision(copy, True, tuple(stay.reason for stay in stays), expires)
+    counts = any(stay.counts for stay in stays)
+    return Decision(copy, True, tuple(stay.reason for stay in stays), expires, counts)
 
 
 def _unkept(copy: Copy, policy: Policy, today: dt.date) -> str:

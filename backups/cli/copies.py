@@ -34,7 +34,7 @@ def list_(arguments: argparse.Namespace, session: Session) -> int:
     listed: list[dict[str, Any]] = []
 
     def list_one(config: DestinationConfig, destination: Destination) -> None:
-        copies = list_copies(destination, job.hostname, sources)
+        copies = list_copies(destination, job.hostname, sources, legacy=config.retention_legacy)
         decisions = decide(copies, job.policy_for(config), today=job.date(now), now=now)
         listed.extend(_listed(config.id, decision) for decision in decisions)
 
@@ -155,7 +155,7 @@ def prune(arguments: argparse.Namespace, session: Session) -> int:
 
 
 def _tell_pruned(records: list[Pruned], session: Session, *, dry_run: bool) -> None:
-    count = sum(len(record.removed) for record in records)
+    count = sum(record.removed_count for record in records)
     session.display.note(f"{count} objects would be removed" if dry_run else f"{count} objects were removed")
 
 
@@ -166,6 +166,8 @@ def _tell_refused(records: list[Pruned], session: Session) -> None:
             session.display.error(BackupsError(f"{where}: {record.error}"))
         for key, reason in record.refused.items():
             session.display.error(BackupsError(f"{where}: {key} could not be removed: {reason}"))
+        if record.more_refused:
+            session.display.error(BackupsError(f"{where}: {record.more_refused} more objects could not be removed"))
 
 
 def _at_each(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from backups.config import NotNegative, Plugin, Positive
+from backups.config import Flag, NotNegative, Plugin, Positive
 from backups.context import Context
 from backups.retention import KeepRules
 
@@ -58,6 +58,10 @@ class Destination(ABC):
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """Complete objects whose key starts with ``prefix``, in the order of their keys. Raises DestinationError."""
 
+    def list_after(self, prefix: str, after: str) -> Iterator[StoredObject]:
+        """Those of ``list`` whose key is greater than ``after``: so a listing that was left goes on."""
+        return (stored for stored in self.list(prefix) if stored.key > after)
+
     @abstractmethod
     def read(self, key: str) -> Iterator[bytes]:
         """The object's bytes in large blocks. Raises MissingError, and DestinationError when it breaks off."""
@@ -92,6 +96,10 @@ class DestinationConfig(Plugin, ABC):
 
     retention_minimum: NotNegative | None = None
     """The newest verified backups that always stay, whatever the rules say; 1 when missing."""
+
+    retention_legacy: Flag = False
+    """Apply retention to what the old tool stored as `{id}/{stamp}/{id}.sql.gpg` too. Nothing in such a key names its
+    host: leave it off where another host stores a source of the same id."""
 
     @abstractmethod
     def connect(self, context: Context) -> Destination:
