@@ -21,7 +21,10 @@ from backups.secrets import references
 
 _WRITE = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:GetObject", "s3:GetObjectVersion")
 _LIST = ("s3:ListBucket", "s3:ListBucketVersions")
-_PRUNE = ("s3:GetObject", "s3:GetObjectRetention", "s3:DeleteObject", "s3:DeleteObjectVersion")
+_PRUNE = (
+    *("s3:GetObject", "s3:GetObjectRetention", "s3:GetObjectLegalHold"),
+    *("s3:DeleteObject", "s3:DeleteObjectVersion"),
+)
 _ENCRYPT = ("kms:GenerateDataKey", "kms:Decrypt")
 _DECRYPT = ("kms:Decrypt",)
 
@@ -36,7 +39,8 @@ class Grants:
     def worker(self, job: Job) -> list[iam.PolicyStatement]:
         """For the task role of one job: its copies and the secrets of its sources and destinations."""
         return [
-            *(allow(_WRITE, self._copies(job, d)) for d in _buckets(job)),
+            *(allow(_writes(d), self._copies(job, d)) for d in _buckets(job)),
+            *_roles([job]),
             *self._secrets((*job.sources, *job.destinations, job.settings)),
             *self._named_keys(_ENCRYPT, job),
             *self._other_keys(_ENCRYPT),
@@ -47,6 +51,7 @@ class Grants:
         jobs = list(jobs)
         return [
             *(statement for job in jobs for d in _buckets(job) for statement in self._prune(job, d)),
+            *_roles(jobs),
             *self._secrets(d for job in jobs for d in job.destinations),
             *(statement for job in jobs for statement in self._named_keys(_DECRYPT, job)),
             *self._other_keys(_DECRYPT),
@@ -66,7 +71,8 @@ class Grants:
             [self._bucket(destination)],
             {"StringLike": {"s3:prefix": [prefix, f"{prefix}*"]}},
         )
-        return [listing, allow(_PRUNE, self._copies(job, destination))]
+        locks = allow(("s3:GetBucketObjectLockConfiguration",), [self._bucket(destination)])
+        return [listing, locks, allow(_PRUNE, self._copies(job, destination))]
 
     def _bucket(self, destination: S3) -> str:
         return f"arn:{self.stack.partition}:s3:::{destination.bucket}"
@@ -137,4 +143,23 @@ def _buckets(job: Job) -> list[S3]:
 
 
 def _by_role(destination: DestinationConfig) -> bool:
-    return isinstance(destination, S3) and not destination.aws_access_key_id and not destination.endpoint_url
+    return isinstance(destination, S3) and not (
+        destination.aws_access_key_id or destination.endpoint_url or destination.role_arn
+    )
+
+
+def _writes(destination: S3) -> tuple[str, ...]:
+    """A lock and tags need rights of their own, even when they come with the object."""
+    lock = ("s3:PutObjectRetention",) if destination.object_lock else ()
+    return (*_WRITE, *lock, *(("s3:PutObjectTagging",) if destination.tags else ()))
+
+
+def _roles(jobs: Iterable[Job]) -> list[iam.PolicyStatement]:
+    """Roles that are taken on for buckets of others: what those may do there, their owner says."""
+    found = {
+        d.role_arn
+        for job in jobs
+        for d in job.destinations
+        if isinstance(d, S3) and d.role_arn and not d.aws_access_key_id
+    }
+    return [allow(("sts:AssumeRole",), sorted(found))] if found else []

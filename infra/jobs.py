@@ -74,7 +74,7 @@ def _plugins(job: Job) -> Iterator[str]:
     for index, destination in enumerate(job.destinations):
         if destination.type == "local":
             yield f"destinations[{index}]: type 'local' would store on the worker's own disk, which goes when it ends"
-        for field in ("bucket", "prefix", "kms_key_id"):
+        for field in ("bucket", "prefix", "kms_key_id", "role_arn"):
             text = getattr(destination, field, "")
             if REFERENCE.search(text) or set(text) & set("*?$"):
                 yield f"destinations[{index}].{field}: must be a plain name, since rights are derived from it"

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from backups.config import Flag
+from backups.config import Flag, Positive
 from backups.context import Context
 from backups.destinations.base import Destination, DestinationConfig, StoredObject, Upload
 
 if TYPE_CHECKING:
     from backups.destinations.s3_bucket import Bucket
+
+
+Tag = Annotated[str, Field(pattern=r"^[\w .:/=+@-]+$", max_length=128)]
+TagValue = Annotated[str, Field(pattern=r"^[\w .:/=+@-]*$", max_length=256)]
 
 
 class S3(DestinationConfig):
@@ -40,6 +43,15 @@ class S3(DestinationConfig):
     aws_secret_access_key: SecretStr | None = Field(None, min_length=1)
     """Secret of the access key."""
 
+    role_arn: str = Field("", pattern=r"^(arn:[a-z0-9-]+:iam::\d{12}:role/\S+|\{\{resolve:.*)?$")
+    """Role to take on for this bucket, such as one of the account that owns it; it is taken on with the access key or
+    with what AWS's usual chain finds, and renewed as long as the work lasts."""
+
+    external_id: str = Field(
+        "", pattern=r"^([A-Za-z0-9_+=,.@:/-]{2}[A-Za-z0-9_+=,.@:/-]*|\{\{resolve:.*)?$", max_length=1224
+    )
+    """What the role's trust policy wants as `sts:ExternalId`; AWS does not count it as a secret."""
+
     endpoint_url: str = ""
     """Address of an S3-compatible server, such as `https://minio.example.org:9000`; Amazon's own when missing."""
 
@@ -52,9 +64,26 @@ class S3(DestinationConfig):
     kms_key_id: str = ""
     """KMS key for encryption at rest; `sse` is then `aws:kms` unless it says otherwise."""
 
+    object_lock: Literal["GOVERNANCE", "COMPLIANCE"] | None = None
+    """Lock every copy, so that nobody removes it before `object_lock_days` are over: with `GOVERNANCE` nobody but who
+    may bypass it, with `COMPLIANCE` nobody at all. The bucket must have been made with Object Lock."""
+
+    object_lock_days: Positive | None = Field(None, le=36500)
+    """For how many days copies are locked. Retention leaves a locked copy alone and removes it in a later run."""
+
+    tags: dict[Tag, TagValue] = Field(default_factory=dict, max_length=10)
+    """Tags of every object, such as `{"team": "a"}`; lifecycle rules and bills can go by them."""
+
+    requester_pays: Flag = False
+    """Say with each request that we pay for it, as such buckets of others demand."""
+
     checksums: Flag = True
     """Let the server check CRC32 sums of each part and of the whole. Switch it off for an S3-compatible server that
     does not know them: then it checks an MD5 of each part, and the size."""
+
+    max_parts: int = Field(10_000, ge=100, le=10_000)
+    """Parts that the server takes for one object: 10,000 at Amazon, 1,000 at some S3-compatible servers. Fewer parts
+    are larger, and a part above 24 MiB waits in `tmpdir` while it is sent."""
 
     verify: Literal["checksum", "full"] = "checksum"
     """`checksum`: the server compares checksums before the object appears. `full`: it is also read back."""
@@ -65,6 +94,10 @@ class S3(DestinationConfig):
             raise ValueError("give both 'aws_access_key_id' and 'aws_secret_access_key', or neither")
         if self.kms_key_id and self.sse == "AES256":
             raise ValueError("'kms_key_id' goes with 'sse': 'aws:kms', not with 'AES256'")
+        if (self.object_lock is None) != (self.object_lock_days is None):
+            raise ValueError("give both 'object_lock' and 'object_lock_days', or neither")
+        if self.external_id and not self.role_arn:
+            raise ValueError("'external_id' goes with 'role_arn'")
         if self.verify == "full" and self.storage_class in ("GLACIER", "DEEP_ARCHIVE"):
             raise ValueError("what is stored as GLACIER or DEEP_ARCHIVE can't be read back: leave 'verify' out")
         return self
@@ -89,16 +122,19 @@ class S3Destination(Destination):
         return S3Upload(self._bucket, key, size_bound)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """A page of 1,000 at a time, in the order in which the server lists: S3's is that of the keys."""
-        pages = self._bucket.client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket.name, Prefix=self._bucket.prefix + prefix
-        )
-        with self._bucket.errors(prefix, "can't be listed"):
-            for page in pages:
-                for entry in page.get("Contents", []):
-                    key = entry["Key"].removeprefix(self._bucket.prefix)
-                    if key:  # a folder made in the console has the prefix itself as its key
-                        yield StoredObject(key, entry["Size"], entry["LastModified"].astimezone(dt.UTC))
+        """A page of 1,000 at a time, in the order in which the server lists: S3's is that of the keys.
+
+        In a bucket with Object Lock each object is asked until when it is locked, which listings don't tell.
+        """
+        from backups.destinations.s3_list import list_objects
+
+        return list_objects(self._bucket, prefix)
+
+    def list_after(self, prefix: str, after: str) -> Iterator[StoredObject]:
+        """The server leaves out what comes before."""
+        from backups.destinations.s3_list import list_objects
+
+        return list_objects(self._bucket, prefix, after)
 
     def read(self, key: str) -> Iterator[bytes]:
         """Stream it, going on where a broken connection left off."""

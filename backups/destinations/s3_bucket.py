@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import logging
+import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +18,8 @@ from backups.destinations.s3_errors import explain
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-log = logging.getLogger("backups.destinations.s3")
+CONNECTIONS = 20
+"""Open at once, at most."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,12 @@ class Bucket:
     client: S3Client
     name: str
     prefix: str
-    stored_as: dict[str, Any]
-    """What every new object is made with: storage class, encryption at rest."""
+    made_with: dict[str, Any]
+    """What every new object is made with: storage class, encryption at rest, tags."""
+    lock: str
+    """Mode of the lock of every new object; empty for none."""
+    lock_days: int
+    most_parts: int
     checksums: bool
     """Whether to try S3's own checksums; else MD5."""
     full: bool
@@ -44,6 +49,13 @@ class Bucket:
     def about(self, key: str, what: str) -> str:
         """How messages begin."""
         return f"s3://{self.name}: {self.prefix}{key} {what}"
+
+    def stored_as(self) -> dict[str, Any]:
+        """What an object that is made now is made with; a lock counts from now."""
+        if not self.lock:
+            return self.made_with
+        until = dt.datetime.now(dt.UTC) + dt.timedelta(days=self.lock_days)
+        return {**self.made_with, "ObjectLockMode": self.lock, "ObjectLockRetainUntilDate": until}
 
     @contextmanager
     def errors(self, key: str, what: str) -> Iterator[None]:

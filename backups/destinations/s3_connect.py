@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import urllib.parse
+from typing import TYPE_CHECKING, Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
+from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 from botocore.exceptions import BotoCoreError
 
 from backups.context import Context
-from backups.destinations.s3_bucket import Bucket
+from backups.destinations.s3_bucket import CONNECTIONS, Bucket
 from backups.destinations.s3_errors import explain
-from backups.errors import DestinationError
+from backups.errors import DeniedError, DestinationError
 
 if TYPE_CHECKING:
     from backups.destinations.s3 import S3
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 60
-CONNECTIONS = 20
+
+SESSION_NAME = "backups"
+"""How the bucket owner's logs call us when a role is taken on."""
 
 
 def connect(config: S3, context: Context) -> Bucket:
     """Raises DestinationError when the settings can't be meant."""
-    secret = config.aws_secret_access_key
     try:
-        client = boto3.session.Session().client(  # a session of our own: the shared one is not for threads
+        client = _session(config).client(
             "s3",
             region_name=config.region or ("us-east-1" if config.endpoint_url else None),
             endpoint_url=config.endpoint_url or None,
-            aws_access_key_id=config.aws_access_key_id or None,
-            aws_secret_access_key=secret.get_secret_value() if secret else None,
             config=Config(
                 connect_timeout=CONNECT_SECONDS,
                 read_timeout=READ_SECONDS,
@@ -50,15 +52,62 @@ def connect(config: S3, context: Context) -> Bucket:
         raise DestinationError(
             f"s3://{config.bucket}: {error}", hint="check endpoint_url and region", permanent=True
         ) from None
+    if config.requester_pays:
+        client.meta.events.register("provide-client-params.s3", _we_pay)
     sse = config.sse or ("aws:kms" if config.kms_key_id else "")
-    stored_as = {"StorageClass": config.storage_class, "ServerSideEncryption": sse, "SSEKMSKeyId": config.kms_key_id}
+    made_with = {
+        "StorageClass": config.storage_class,
+        "ServerSideEncryption": sse,
+        "SSEKMSKeyId": config.kms_key_id,
+        "Tagging": urllib.parse.urlencode(config.tags, quote_via=urllib.parse.quote),
+    }
     return Bucket(
         client=client,
         name=config.bucket,
         prefix=config.prefix,
-        stored_as={name: value for name, value in stored_as.items() if value},
+        made_with={name: value for name, value in made_with.items() if value},
+        lock=config.object_lock or "",
+        lock_days=config.object_lock_days or 0,
+        most_parts=config.max_parts,
         checksums=config.checksums,
         full=config.verify == "full",
         tmpdir=context.tmpdir,
         cancel=context.cancel,
     )
+
+
+def _session(config: S3) -> boto3.session.Session:
+    """A session of our own, since the shared one is not for threads; with the role, if one is to be taken on."""
+    secret = config.aws_secret_access_key
+    own = boto3.session.Session(
+        aws_access_key_id=config.aws_access_key_id or None,
+        aws_secret_access_key=secret.get_secret_value() if secret else None,
+        region_name=config.region or None,
+    )
+    if not config.role_arn:
+        return own
+    found = own.get_credentials()
+    if found is None:
+        raise DeniedError(
+            f"s3://{config.bucket}: no AWS credentials were found to take on {config.role_arn}",
+            hint="give aws_access_key_id and aws_secret_access_key, or run as a user or role that has some",
+        )
+
+    def sts(service: str, **options: Any) -> Any:
+        limits = Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS)
+        return own.client(service, **options, config=limits)  # type: ignore[call-overload]
+
+    external = {"ExternalId": config.external_id} if config.external_id else {}
+    fetcher = AssumeRoleCredentialFetcher(
+        sts, found, config.role_arn, extra_args={"RoleSessionName": SESSION_NAME, **external}
+    )
+    other = botocore.session.get_session()
+    # The name is what botocore's own sources of a role's credentials say.
+    other._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")  # type: ignore[attr-defined]
+    return boto3.session.Session(botocore_session=other, region_name=config.region or own.region_name)
+
+
+def _we_pay(params: dict[str, Any], model: Any, **_: Any) -> None:
+    """Added to every request that knows the header."""
+    if "RequestPayer" in model.input_shape.members:
+        params["RequestPayer"] = "requester"

@@ -35,6 +35,7 @@ _DENIED = {
     "403": "check the credentials, and the policies of the bucket",
     "401": "check the credentials",
 }
+_ROLE = "check role_arn and external_id, that the role trusts us, and that we may take it on (sts:AssumeRole)"
 _ELSEWHERE = "the bucket is in another region: set region"
 _REFUSED = {
     "PermanentRedirect": _ELSEWHERE,
@@ -82,7 +83,9 @@ def _answered(error: ClientError, doing: str) -> DestinationError:
     if code in _REFUSED:
         return DestinationError(text, hint=_REFUSED[code], permanent=True)
     if code in _DENIED or status in (401, 403):
-        return DeniedError(text, hint=_DENIED.get(code, _DENIED["403"]))
+        return DeniedError(
+            text, hint=_ROLE if error.operation_name == "AssumeRole" else _DENIED.get(code, _DENIED["403"])
+        )
     if code in _CORRUPT:
         return VerificationError(f"{text}: the server received other bytes than were sent")
     # 400 and the like won't be better next time; too many requests, or too slow ones, will.

@@ -57,7 +57,7 @@ class Multipart:
             given_up.check()
             with bucket.errors(key, "can't be stored"):
                 return bucket.client.create_multipart_upload(
-                    **self._target, **bucket.stored_as, **checksums, Metadata={TOKEN: token}
+                    **self._target, **bucket.stored_as(), **checksums, Metadata={TOKEN: token}
                 )
 
         answer = again(create, given_up)

@@ -15,6 +15,7 @@ from typing import IO, cast
 
 MIB = 1 << 20
 _STEP = 64 << 10
+_STEEPEST = 1.05  # as large as the first hundred parts of an upload of unknown length may become: 2 GiB
 SMALLEST = 16 * MIB
 LARGEST = 5 << 30
 MOST_PARTS = 10_000
@@ -22,14 +23,14 @@ LARGEST_OBJECT = 48 << 40
 """What an upload of unknown length must have room for; S3's own limit is a little more."""
 
 
-def part_sizes(size_bound: int | None = None) -> Iterator[int]:
-    """Sizes in bytes of at most 10,000 parts that together hold ``size_bound`` bytes (48 TiB when unknown).
+def part_sizes(size_bound: int | None = None, most: int = MOST_PARTS) -> Iterator[int]:
+    """Sizes in bytes of ``most`` parts that together hold ``size_bound`` bytes (48 TiB when unknown).
 
     They start at 16 MiB and grow by a constant factor, the smallest that suffices: a part is held until the server
-    has it, so every byte by which it is larger costs memory or disk.
+    has it, so every byte by which it is larger costs memory or disk. With 1,000 parts there is room for 4.5 TiB.
     """
-    factor = _growth(min(size_bound or LARGEST_OBJECT, LARGEST_OBJECT))
-    for number in range(MOST_PARTS):
+    factor = _growth(min(size_bound or LARGEST_OBJECT, LARGEST_OBJECT), most)
+    for number in range(most):
         yield _size(factor, number)
 
 
@@ -38,24 +39,24 @@ def _size(factor: float, number: int) -> int:
     return LARGEST if grown >= LARGEST else -int(-grown // _STEP) * _STEP
 
 
-def _growth(bound: int) -> float:
-    """The smallest factor, to nine digits, with which the parts hold ``bound`` bytes."""
-    if bound <= SMALLEST * MOST_PARTS:
+def _growth(bound: int, most: int) -> float:
+    """The smallest factor, to nine digits, with which the parts hold ``bound`` bytes, or as many as they can."""
+    if bound <= SMALLEST * most:
         return 1.0
-    low, high = 1.0, 1.05
+    low, high = 1.0, _STEEPEST
     while high - low > 1e-9:
         middle = (low + high) / 2
-        if _capacity(middle) >= bound:
+        if _capacity(middle, most) >= bound:
             high = middle
         else:
             low = middle
     return high
 
 
-def _capacity(factor: float) -> float:
+def _capacity(factor: float, most: int) -> float:
     """What parts of that growth hold, before each is rounded up: a geometric series, then the largest."""
-    growing = min(MOST_PARTS, math.ceil(math.log(LARGEST / SMALLEST, factor)))
-    return SMALLEST * (factor**growing - 1) / (factor - 1) + LARGEST * (MOST_PARTS - growing)
+    growing = min(most, math.ceil(math.log(LARGEST / SMALLEST, factor)))
+    return SMALLEST * (factor**growing - 1) / (factor - 1) + LARGEST * (most - growing)
 
 
 class Part:

@@ -30,7 +30,7 @@ class S3Upload(Upload):
         self._key = key
         self._token = secrets.token_hex(16)
         self._given_up = GivenUp(bucket.cancel)
-        self._sizes = part_sizes(size_bound)
+        self._sizes = part_sizes(size_bound, bucket.most_parts)
         self._part: Part | None = None
         self._parts = 0
         self._multipart: Multipart | None = None
@@ -61,8 +61,10 @@ class S3Upload(Upload):
         planned = next(self._sizes, None)
         if planned is None:
             raise DestinationError(
-                self._bucket.about(self._key, "can't be stored: it does not fit into 10,000 parts"),
-                hint="the source grew far beyond the size that was estimated when it was opened",
+                self._bucket.about(
+                    self._key, f"can't be stored: it does not fit into {self._bucket.most_parts:,} parts"
+                ),
+                hint="raise max_parts if the server takes more; or the source grew far beyond its estimated size",
                 permanent=True,
             )
         self._parts += 1
@@ -116,7 +118,7 @@ class S3Upload(Upload):
             try:
                 return self._bucket.client.put_object(
                     **self._bucket.target(self._key),
-                    **self._bucket.stored_as,
+                    **self._bucket.stored_as(),
                     **sums,
                     ContentLength=part.size,
                     Body=part.open(self._given_up.check),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aws_cdk import App, Stack
+from aws_cdk import aws_iam as iam
 
 from infra.grants import Grants
 from infra.jobs import refusals
@@ -33,3 +34,42 @@ def test_a_topic_that_rights_are_derived_from_is_plain() -> None:
     job = parsed({**job_with("notifications", example("notifications", "sns", topic_arn="{{resolve:ssm:topic}}"))})
     found = [line for line in refusals(job) if "topic_arn" in line]
     assert found == ["notifications[0].topic_arn: must be a plain ARN, since rights are derived from it"]
+
+
+def rights(statements: list[iam.PolicyStatement]) -> dict[str, Any]:
+    """Each action with the resource of the statement that allows it."""
+    content = [statement.to_statement_json() for statement in statements]
+    listed = [(action, one["Resource"]) for one in content for action in _several(one["Action"])]
+    return dict(listed)
+
+
+def _several(value: Any) -> list[str]:
+    return value if isinstance(value, list) else [value]
+
+
+def test_locks_and_tags_need_rights_to_write_them() -> None:
+    lock = {"object_lock": "COMPLIANCE", "object_lock_days": 30, "tags": {"team": "a"}}
+    grants = Grants(Stack(App(), "Test"))
+    plain = rights(grants.worker(parsed(job_with("destinations", example("destinations", "s3")))))
+    locked = rights(grants.worker(parsed(job_with("destinations", example("destinations", "s3", **lock)))))
+    assert set(locked) - set(plain) == {"s3:PutObjectRetention", "s3:PutObjectTagging"}
+    assert locked["s3:PutObjectRetention"] == locked["s3:PutObject"]
+
+
+def test_a_role_of_the_bucket_s_owner_is_all_that_is_asked_for() -> None:
+    role = "arn:aws:iam::123456789012:role/theirs"
+    theirs = example("destinations", "s3", role_arn=role, external_id="us", kms_key_id="alias/theirs")
+    job = parsed(job_with("destinations", theirs))
+    grants = Grants(Stack(App(), "Test"))
+    for found in (rights(grants.worker(job)), rights(grants.retention([job]))):
+        assert found["sts:AssumeRole"] == role
+        assert not [action for action in found if action.startswith(("s3:", "kms:"))]
+    with_keys = {"aws_access_key_id": "AKIATEST", "aws_secret_access_key": "{{resolve:ssm-secure:/s3}}"}
+    own = parsed(job_with("destinations", {**theirs, "credentials": with_keys}))
+    assert "sts:AssumeRole" not in rights(grants.worker(own))
+
+
+def test_a_role_that_rights_are_derived_from_is_plain() -> None:
+    job = parsed(job_with("destinations", example("destinations", "s3", role_arn="{{resolve:ssm:role}}")))
+    found = [line for line in refusals(job) if "role_arn" in line]
+    assert found == ["destinations[0].role_arn: must be a plain name, since rights are derived from it"]

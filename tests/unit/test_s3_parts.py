@@ -28,6 +28,16 @@ def test_parts_hold_the_bound_and_keep_to_s3s_limits(bound: int | None) -> None:
     assert max(sizes) <= LARGEST == 5 * GIB
 
 
+@pytest.mark.parametrize("most", [100, 1000])
+@pytest.mark.parametrize("bound", [None, 1, 15 * GIB, 200 * GIB, TIB, 48 * TIB])
+def test_fewer_parts_hold_the_bound_or_as_much_as_the_server_can(most: int, bound: int | None) -> None:
+    sizes = list(part_sizes(bound, most))
+    assert len(sizes) == most
+    assert sizes == sorted(sizes)
+    assert max(sizes) <= LARGEST
+    assert sum(sizes) >= min(bound or 48 * TIB, {100: 40 * GIB, 1000: 4_300 * GIB}[most])
+
+
 def test_parts_grow_no_faster_than_the_bound_demands() -> None:
     assert set(part_sizes(156 * GIB)) == {16 * MIB}
     assert max(part_sizes(200 * GIB)) < 27 * MIB
