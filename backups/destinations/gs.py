@@ -54,6 +54,10 @@ class GoogleStorage(DestinationConfig):
     storage_class: str = ""
     """Such as `NEARLINE` or `COLDLINE`; the bucket's default when missing."""
 
+    kms_key_name: str = Field("", pattern=r"^(projects/\S+/cryptoKeys/[^/\s]+|\{\{resolve:.*)?$")
+    """KMS key for encryption at rest, `projects/…/locations/…/keyRings/…/cryptoKeys/…`; the bucket's default when
+    missing. The storage service of the project must be allowed to use it."""
+
     verify: Literal["checksum", "full"] = "checksum"
     """`checksum`: the server compares the CRC32C of everything before the object appears. `full`: it is also read
     back."""

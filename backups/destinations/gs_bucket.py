@@ -39,6 +39,7 @@ class Bucket:
     name: str
     prefix: str
     storage_class: str
+    kms_key_name: str
     full: bool
     """Whether to read every object back."""
     cancel: Cancel
@@ -85,6 +86,7 @@ def connect(config: GoogleStorage, context: Context) -> Bucket:
         name=config.bucket,
         prefix=config.prefix,
         storage_class=config.storage_class,
+        kms_key_name=config.kms_key_name,
         full=config.verify == "full",
         cancel=context.cancel,
     )

@@ -91,6 +91,8 @@ class Session:
         blob.metadata = {_TOKEN: self._token}
         if self._bucket.storage_class:
             blob.storage_class = self._bucket.storage_class
+        if self._bucket.kms_key_name:
+            blob.kms_key_name = self._bucket.kms_key_name
         with self._bucket.errors(self._key, "can't be stored"):
             return str(
                 blob.create_resumable_upload_session(

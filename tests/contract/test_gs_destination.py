@@ -100,6 +100,17 @@ def keys(destination: Destination) -> list[str]:
     return [found.key for found in destination.list("")]
 
 
+def test_an_upload_names_the_key_that_encrypts_it(
+    gcs_server: Gcs, proxy: FaultyProxy, prefix: str, context: Context
+) -> None:
+    key = "projects/example/locations/eu/keyRings/backups/cryptoKeys/nightly"
+    with settings(gcs_server, proxy.url, prefix=prefix, kms_key_name=key).connect(context) as destination:
+        store(destination, b"x")
+        assert fetch(destination) == b"x"
+    (begun,) = [line for line in proxy.seen if line.startswith("POST") and "uploadType=resumable" in line]
+    assert f"kmsKeyName={urllib.parse.quote(key, safe='')}" in begun
+
+
 # ---------------------------------------------------------------------- faults
 
 
