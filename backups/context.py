@@ -45,6 +45,16 @@ class Cancel:
         """Whether the work must stop."""
         return self._signal is not None
 
+    def wait(self, seconds: float) -> None:
+        """Wait so long. Raises StoppedError at once when the work must stop."""
+        over = threading.Event()
+        forget = self.on_stop(over.set)
+        try:
+            over.wait(seconds)
+        finally:
+            forget()
+        self.check()
+
     def on_stop(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call ``callback`` when the work must stop; returns a function that takes it back."""
         with self._lock:
@@ -71,7 +81,7 @@ class Task:
     key: str = ""
     """Under which the copy is stored."""
     time_limit: float = 86_400
-    """Seconds that reading the source may take, all waits before it included."""
+    """Seconds that reading the source may take."""
     tell: Callable[[str], None] = lambda _: None
     """Shows a phase of a long wait, such as ``snapshot 40%``."""
 

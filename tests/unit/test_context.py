@@ -52,6 +52,16 @@ def test_one_that_fails_does_not_keep_the_others_from_stopping() -> None:
     assert called == ["second"]
 
 
+def test_a_stop_ends_a_wait() -> None:
+    cancel = Cancel()
+    cancel.wait(0)
+    threading.Timer(0.05, cancel.set, (signal.SIGTERM,)).start()
+    with pytest.raises(StoppedError):
+        cancel.wait(600)
+    with pytest.raises(StoppedError):
+        cancel.wait(600)
+
+
 def test_a_signal_may_interrupt_the_thread_that_is_registering() -> None:
     """The handler runs in the main thread, between any two steps of it."""
     cancel = Cancel()

@@ -129,7 +129,7 @@ def test_problems_of_the_root(change: dict[str, Any], problem: str) -> None:
         ),
         ("sources", {"type": "rds", "instancename": "x", "dbname": "y"}, "sources[0].dbuser: required for type 'rds'"),
         ("sources", {"type": "rds", "instancename": "x", "dbname": "y"}, "sources[0].dbpass: required for type 'rds'"),
-        ("sources", {"type": "snapshot"}, "sources[0]: give either 'volume_id' or 'instancename'"),
+        ("sources", {"type": "snapshot"}, "sources[0]: give one of 'volume_id', 'instance_id'"),
         (
             "sources",
             {"type": "mysql", "dbname": 3, "dbhost": "x"},

@@ -1,0 +1,80 @@
+"""Removes the snapshots that no destination's retention keeps, after a run that stored a copy of their status."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+
+from backups.context import Context
+from backups.errors import BackupsError
+from backups.job import Job
+from backups.records import Pruned, Result
+from backups.snapshots.retention import outdated
+from backups.snapshots.tags import owner_tags
+from backups.sources.snapshot import Snapshot
+
+
+def prune_snapshots(
+    job: Job, source_id: str, context: Context, *, today: dt.date, now: dt.datetime, destination: str = ""
+) -> Pruned:
+    """Remove what a source of type ``snapshot`` has made and no policy keeps: by tag, and nothing else.
+
+    Never raises a BackupsError: the record tells of it, since old snapshots that stay are no failure of a backup.
+    ``destination`` is the one whose record this becomes part of.
+    """
+    source = job.source(source_id)
+    assert isinstance(source, Snapshot)  # noqa: S101 - the caller has looked
+    removed: list[str] = []
+    refused: dict[str, str] = {}
+    error = ""
+    try:
+        # Without the passphrase: whoever removes may not read it.
+        login = source.model_copy(update={"passphrase": None, "recipients": None})
+        for place in context.secrets.resolve(login).places():
+            own = place.owned(owner_tags(job.name, job.hostname, source_id))
+            policies = [job.policy_for(config) for config in job.destinations]
+            for shot in outdated(own, policies, today=today, now=now, wait_limit=source.wait_limit):
+                try:
+                    place.delete(shot)
+                    removed.append(f"{shot.id} in {place.region}")
+                except BackupsError as refusal:
+                    refused[f"{shot.id} in {place.region}"] = context.secrets.scrub(str(refusal))
+    except BackupsError as problem:
+        error = f"snapshots: {context.secrets.scrub(str(problem))}"
+    return Pruned(source=source_id, destination=destination, removed=tuple(removed), refused=refused, error=error)
+
+
+def with_snapshots(
+    records: Iterable[Pruned],
+    job: Job,
+    results: Sequence[Result],
+    context: Context,
+    *,
+    today: dt.date,
+    now: dt.datetime,
+) -> list[Pruned]:
+    """The records of one destination, with the snapshots of the sources that it is the first one of that stored.
+
+    So whoever prunes destinations one by one, perhaps at the same time, prunes a source's snapshots once.
+    """
+    return [_with(record, job, results, context, today, now) for record in records]
+
+
+def _with(
+    record: Pruned, job: Job, results: Sequence[Result], context: Context, today: dt.date, now: dt.datetime
+) -> Pruned:
+    if not isinstance(job.source(record.source), Snapshot) or record.destination != _first(record.source, results):
+        return record
+    own = prune_snapshots(job, record.source, context, today=today, now=now, destination=record.destination)
+    return record.model_copy(
+        update={
+            "removed": (*record.removed, *own.removed),
+            "refused": {**record.refused, **own.refused},
+            "error": "; ".join(part for part in (record.error, own.error) if part),
+        }
+    )
+
+
+def _first(source: str, results: Sequence[Result]) -> str:
+    places = [at for result in results if result.source == source for at in result.destinations]
+    return next((at.destination for at in places if at.status == "stored"), "")
