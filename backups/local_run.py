@@ -16,10 +16,10 @@ from backups.errors import BackupsError, ExitCode, JobError, StoppedError
 from backups.job import Job
 from backups.notifying import notify_start, scrubbed
 from backups.outcomes import notify_here
-from backups.planning import plan, run_id
+from backups.planning import begun, plan, run_id
 from backups.progress import Progress
 from backups.pruning import prune
-from backups.records import Notified, Outcome, Plan, PlanItem, Pruned, Result, RunReport, RunStart, overall
+from backups.records import Notified, Outcome, Plan, PlanItem, Pruned, Result, RunReport, overall
 from backups.running import run_source
 from backups.secrets import Secrets
 from backups.storing import Connections
@@ -115,19 +115,8 @@ def make_report(
     )
 
 
-def make_start(planned: Plan) -> RunStart:
-    """What channels are told of when a run begins. Pure."""
-    return RunStart(
-        job=planned.job,
-        run=planned.run,
-        hostname=planned.hostname,
-        started=planned.planned,
-        sources=tuple(item.name for item in planned.items),
-    )
-
-
 def _run(job: Job, planned: Plan, context: Context, watch: Watch) -> LocalRun:
-    starts_told = notify_start(job, make_start(planned), context)
+    starts_told = notify_start(job, begun(planned), context)
     results = _back_up(job, planned, context, watch)
     pruned = _apply_retention(job, planned, results, context, watch)
     stopped = _stopped(context)

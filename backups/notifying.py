@@ -21,7 +21,7 @@ from backups.errors import BackupsError, NotificationError, UsageError
 from backups.job import Job
 from backups.notifications.base import REQUEST_SECONDS, Notification
 from backups.notifications.webhook import hide_address
-from backups.records import Notified, RunReport, RunStart, Told
+from backups.records import Notice, Notified, RunReport, RunStart, Told
 
 Record = TypeVar("Record", bound=BaseModel)
 
@@ -66,6 +66,22 @@ def notify(
     """
     telling = _Telling(job, channel_id, context, patience)
     return telling.started(lambda: telling.of_end(report, previous))()
+
+
+def tell_start(
+    job: Job, channel_id: str, begun: RunStart, context: Context, *, patience: Patience = DEFAULT_PATIENCE
+) -> Notified:
+    """Tell one channel that a run begins. Never raises."""
+    telling = _Telling(job, channel_id, context, patience)
+    return telling.started(lambda: telling.of_start(begun))()
+
+
+def tell_notice(
+    job: Job, channel_id: str, found: Notice, context: Context, *, patience: Patience = DEFAULT_PATIENCE
+) -> Notified:
+    """Tell one channel what the watch has found. Never raises."""
+    telling = _Telling(job, channel_id, context, patience)
+    return telling.started(lambda: telling.of_notice(found))()
 
 
 def notify_all(
@@ -164,6 +180,17 @@ class _Telling:
             return True
 
         return self._recorded(start)
+
+    def of_notice(self, found: Notice) -> Notified:
+        """Tell what the watch has found."""
+
+        def tell(channel: Notification) -> bool:
+            channel = self._ready(channel)
+            about = scrubbed(found, self.context.secrets.scrub)
+            self._tried_twice(lambda: channel.notice(about, self.context))
+            return True
+
+        return self._recorded(tell)
 
     def _ready(self, channel: Notification) -> Notification:
         """The channel with its references resolved, and every secret known to the scrubber."""

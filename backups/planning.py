@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from backups.job import Job
 from backups.naming import copy_key
-from backups.records import Plan, PlanItem
+from backups.records import Plan, PlanItem, RunStart
 
 _RUN_ID = "%Y%m%dT%H%M%SZ"
 
@@ -39,4 +39,16 @@ def plan(job: Job, *, run: str, now: dt.datetime, sources: Sequence[str] | None 
             )
             for source in chosen
         ),
+    )
+
+
+def begun(planned: Plan, *, link: str = "") -> RunStart:
+    """What channels are told of when a run begins. Pure."""
+    return RunStart(
+        job=planned.job,
+        run=planned.run,
+        hostname=planned.hostname,
+        started=planned.planned,
+        sources=tuple(item.name for item in planned.items),
+        link=link,
     )

@@ -18,6 +18,7 @@ class Env:
     state_bucket: str
     state_machine: str
     job_parameters: str
+    messages: str
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Env:
@@ -26,6 +27,7 @@ class Env:
             "state_bucket": "BACKUPS_STATE_BUCKET",
             "state_machine": "BACKUPS_STATE_MACHINE",
             "job_parameters": "BACKUPS_JOB_PARAMETERS",
+            "messages": "BACKUPS_MESSAGES",
         }
         missing = [name for name in names.values() if not environ.get(name)]
         if missing:
@@ -34,4 +36,9 @@ class Env:
 
     def cloud(self) -> Cloud:
         """The stack that this function belongs to."""
-        return Cloud(state=State(self.state_bucket), parameters=self.job_parameters, state_machine=self.state_machine)
+        return Cloud(
+            state=State(self.state_bucket),
+            parameters=self.job_parameters,
+            state_machine=self.state_machine,
+            messages=self.messages,
+        )

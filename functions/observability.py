@@ -14,6 +14,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from backups.context import Context
+from backups.notifying import is_permanent
 from backups.records import Outcome
 from backups.secrets import Scrubber, ScrubbingFilter, Secrets
 
@@ -46,6 +47,10 @@ class FunctionError(Exception):
     """What Step Functions sees of an error: its text without secrets, and nothing of its stack's values."""
 
 
+class PermanentError(FunctionError):
+    """The same of an error that would come again. The state machine knows it by this name, and does not try again."""
+
+
 def private_context() -> Context:
     """A context whose secrets are resolved anew for each invocation, since they may have been rotated."""
     return Context(tmpdir=Path(tempfile.gettempdir()), secrets=Secrets(scrub=scrub))
@@ -69,7 +74,8 @@ def observed(handler: Handler) -> Callable[[dict[str, Any], LambdaContext], dict
             return handler(event)
         except Exception as error:
             logger.exception("the function failed")
-            raise FunctionError(scrub(f"{type(error).__name__}: {error}")) from None
+            kind = PermanentError if is_permanent(error) else FunctionError
+            raise kind(scrub(f"{type(error).__name__}: {error}")) from None
 
     # What goes in and out holds names only, but a trace needs none of it.
     traced = tracer.capture_lambda_handler(scrubbed, capture_response=False)

@@ -160,6 +160,13 @@ def _deployed_commands(commands: _Commands) -> None:
     added = commands.add("cancel", deployed.cancel, "stop a deployed run", _CANCEL)
     added.add_argument("run", metavar="RUN", help="name of the run's execution, as `backups start` prints it")
     _stack(added)
+    added = commands.add("notify", deployed.notify, "send notifications again that could not be delivered", _NOTIFY)
+    added.add_argument(
+        "--redrive", action="store_true", required=True, help="send what lies in the stack's dead-letter queue"
+    )
+    added.add_argument("--dry-run", action="store_true", help="show what lies there; send and delete nothing")
+    _stack(added)
+    _json(added, "what lies there, and what became of it")
 
 
 def _job(added: argparse.ArgumentParser) -> None:
@@ -313,9 +320,20 @@ example:
   backups watch nightly-20260131T020000Z
 """
 _CANCEL = """
-The workers are told to stop and leave nothing half. What was stored before stays. No notification is sent, since
-Step Functions ends the whole run; whoever cancels knows.
+The workers are told to stop and leave nothing half. What was stored before stays. The channels are told that the run
+was stopped, and of each source what is known of it.
 
 example:
   backups cancel nightly-20260131T020000Z
+"""
+_NOTIFY = """
+A message that a channel refused, or that could not be sent three times, lies in the stack's dead-letter queue for 14
+days. Correct what was wrong, then send it again: only what was sent is deleted. Events of schedules that started no
+run are shown and stay, since they are no messages: `backups start` makes up for them.
+
+Ends with 3 when some were sent and others are left, with 1 when all are left.
+
+examples:
+  backups notify --redrive --dry-run            what lies there, and why
+  backups notify --redrive --stack Backups
 """

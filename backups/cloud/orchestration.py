@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -63,6 +63,8 @@ class RunInput(Record):
     max_concurrency: int = 1
     items: ObjectPointer | None = None
     destinations: tuple[str, ...] = ()
+    starts: tuple[str, ...] = ()
+    """Channels that want to know that the run begins."""
 
 
 class Request(BaseModel):
@@ -95,6 +97,8 @@ class Cloud:
     """What stands before a job's name in its parameter's, such as ``/Backups/jobs/``."""
     state_machine: str
     """ARN."""
+    messages: str
+    """ARN of the state machine that sends messages which no run sends itself."""
 
     def start(self, request: Request, *, now: dt.datetime) -> Started:
         """Plan a run and start its execution; once only for each scheduled time.
@@ -136,6 +140,7 @@ class Cloud:
                 "task_definition": deployed.task_definition,
                 "max_concurrency": deployed.concurrency,
                 "items": ObjectPointer(bucket=self.state.bucket, key=key),
+                "starts": tuple(channel.id for channel in job.notifications if channel.notify_on_start),
                 "destinations": tuple(destination.id for destination in job.destinations),
             }
         )
@@ -150,6 +155,16 @@ class Cloud:
         checked = parse_job(content, name=job, where=f"job '{job}'")
         key = self.state.put_job_file(job, run, content)
         return deployed, ObjectPointer(bucket=self.state.bucket, key=key), checked
+    def send(self, messages: Sequence[Record]) -> None:
+        """Have messages sent, each by itself: tried again, and at last put into the dead-letter queue.
+
+        Raises BackupsError when Step Functions does not answer.
+        """
+        if messages:
+            with _asking("send messages"):
+                given = {"channels": [message.model_dump(mode="json") for message in messages]}
+                _sfn().start_execution(stateMachineArn=self.messages, input=json.dumps(given))
+
 
     def deployment(self, job: str) -> Deployment:
         """What is deployed under a job's name. Raises UsageError when nothing is."""
@@ -215,6 +230,11 @@ class Cloud:
             except client.exceptions.ExecutionAlreadyExists:
                 return False
         return True
+
+    source = job.source(id_)
+    seconds = source.opening_limit + job.time_limit_for(source) + STORING_SECONDS
+    return MapItem(id_, seconds, cleanup=source.leaves_something)
+
 
 
 def load_deployed(pointer: ObjectPointer, name: str) -> Job:

@@ -6,23 +6,20 @@ import datetime as dt
 import json
 import logging
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from backups.changes import told_after
+from backups.cloud.delivery import Channel, console_link
 from backups.cloud.orchestration import JOB_NAME, Cloud, ObjectPointer, load_deployed
-from backups.cloud.settling import Failure, lost
+from backups.cloud.settling import EXECUTION, Failure, explain, lost
 from backups.cloud.state import State
-from backups.context import Context
-from backups.errors import BackupsError, NotificationError
+from backups.errors import BackupsError
 from backups.job import Job
-from backups.notifying import notify
 from backups.planning import run_id
-from backups.records import Notified, Outcome, Pruned, Record, Result, RunReport, overall
+from backups.records import Outcome, Pruned, Record, Result, RunReport, overall
 
 log = logging.getLogger("backups.cloud.reporting")
-
-_CONSOLE = "https://{region}.console.aws.amazon.com/states/home?region={region}#/v2/executions/details/{arn}"
 
 
 class Finished(Record):
@@ -35,19 +32,30 @@ class Finished(Record):
     started: dt.datetime
 
 
-class Channel(Record):
-    """One message that is due."""
+class Stopped(Record):
+    """What EventBridge says of an execution that did not end by itself, or ended in error."""
 
-    job: str
-    run: str
-    channel: str
-    job_file: ObjectPointer
+    status: Literal["ABORTED", "TIMED_OUT", "FAILED"]
+    executionArn: str  # noqa: N815 - as EventBridge writes it
+    name: str
+    startDate: dt.datetime  # noqa: N815
+    input: str | None = None
+    """None when it is too long for an event, which ours never are."""
+
+    def given(self) -> dict[str, Any]:
+        """The execution's input; of one that was started by hand without any, what its name tells."""
+        try:
+            found = json.loads(self.input or "{}")
+        except ValueError:
+            found = {}
+        return found if isinstance(found, dict) else {}
 
 
 class Conclusion(Record):
     """What the state machine goes on with."""
 
     job: str
+    run: str
     outcome: Outcome
     summary: str
     channels: tuple[Channel, ...] = ()
@@ -68,19 +76,8 @@ class _Run:
 def conclude(cloud: Cloud, finished: Finished, *, now: dt.datetime) -> Conclusion:
     """Put the report together and store it. Raises BackupsError when the state bucket does not answer."""
     given = finished.input
-    name = str(given.get("job", ""))
-    name = name if re.fullmatch(JOB_NAME, name) else "unknown"
-    run = str(given.get("run") or run_id(finished.started))
-    pointer, job = _job(cloud, name, run, given.get("job_file"))
-    about = _Run(
-        job=name,
-        run=run,
-        hostname=job.hostname if job else name,
-        link=_CONSOLE.format(region=finished.execution.split(":")[3], arn=finished.execution),
-        started=finished.started,
-        now=now,
-    )
     failure = Failure.model_validate(given["failure"]) if given.get("failure") else None
+    about, pointer, job = _about(cloud, given, finished.execution, finished.started, now)
     if given.get("verdict") == "run":
         told = _planned(cloud.state, about, failure)
     else:
@@ -88,33 +85,52 @@ def conclude(cloud: Cloud, finished: Finished, *, now: dt.datetime) -> Conclusio
         error = str(given.get("error") or _message(failure))
         told = _unplanned(about, outcome, error, str(given.get("hint", "")))
     cloud.state.put_report(told)
-    channels = (
-        [Channel(job=name, run=about.run, channel=c.id, job_file=pointer) for c in job.notifications]
-        if (job and pointer)
-        else []
-    )
-    return Conclusion(job=name, outcome=told.outcome, summary=summary(told), channels=tuple(channels))
+    return _conclusion(told, pointer, job)
 
 
-def deliver(state: State, channel: Channel, context: Context) -> Notified:
-    """Tell one channel of a finished run, and record what became of it.
+def conclude_stopped(cloud: Cloud, stopped: Stopped, *, now: dt.datetime) -> Conclusion | None:
+    """Put together what is known of a run that could not tell of its end itself, and store it.
 
-    Raises NotificationError when the channel refused, and BackupsError when the report can't be read: try again.
+    None when it has told. Raises BackupsError when the state bucket does not answer.
     """
-    told = state.report(channel.job, channel.run)
-    if told is None:
-        raise BackupsError(f"run {channel.run} of job '{channel.job}' has no report")
-    job = load_deployed(channel.job_file, channel.job)
-    changes_only = any(c.id == channel.channel and c.notify_on == "change" for c in job.notifications)
-    before = state.told(channel.job, channel.channel) if changes_only else None
-    answer = notify(job, channel.channel, told, context, previous=before)
-    state.put_notified(channel.job, channel.run, answer)
-    after = told_after(told, before, answer)
-    if changes_only and after and after != before:
-        state.put_told(channel.job, channel.channel, after)
-    if answer.status == "failed":
-        raise NotificationError(f"channel {channel.channel} was not told: {answer.error}")
-    return answer
+    about, pointer, job = _about(cloud, stopped.given(), stopped.executionArn, stopped.startDate, now)
+    told = cloud.state.report(about.job, about.run)
+    if told:
+        if stopped.status == "FAILED":  # the last state of a run that did not store everything
+            return None
+        heard = {answer.channel for answer in cloud.state.notified(about.job, about.run)}
+        return _conclusion(told, pointer, job, without=heard)
+    failure = Failure(error=f"{EXECUTION}{stopped.status}")
+    error, hint = explain(failure)
+    if cloud.state.plan(about.job, about.run):
+        told = _planned(cloud.state, about, failure)
+        # Whatever is stored, retention and what comes after it were cut off.
+        outcome = Outcome.PARTIAL if told.outcome is Outcome.STORED else told.outcome
+        told = told.model_copy(update={"outcome": outcome, "error": error, "hint": hint})
+    else:
+        told = _unplanned(about, Outcome.FAILED, error, hint)
+    cloud.state.put_report(told)
+    return _conclusion(told, pointer, job)
+
+
+def _about(
+    cloud: Cloud, given: dict[str, Any], execution: str, started: dt.datetime, now: dt.datetime
+) -> tuple[_Run, ObjectPointer | None, Job | None]:
+    """Which run an execution is, and its job."""
+    name = str(given.get("job", ""))
+    name = name if re.fullmatch(JOB_NAME, name) else "unknown"
+    run = str(given.get("run") or run_id(started))
+    pointer, job = _job(cloud, name, run, given.get("job_file"))
+    hostname = job.hostname if job else name
+    return _Run(name, run, hostname, console_link(execution), started, now), pointer, job
+
+
+def _conclusion(
+    told: RunReport, pointer: ObjectPointer | None, job: Job | None, *, without: Collection[str] = ()
+) -> Conclusion:
+    due = [channel.id for channel in job.notifications if channel.id not in without] if job else []
+    channels = [Channel(job=told.job, run=told.run, channel=id_, job_file=pointer) for id_ in due] if pointer else []
+    return Conclusion(job=told.job, run=told.run, outcome=told.outcome, summary=summary(told), channels=tuple(channels))
 
 
 def summary(told: RunReport) -> str:

@@ -16,8 +16,16 @@ from backups.cloud.state import State
 from backups.records import Outcome, Plan, PlanItem, Record, Result
 from backups.sources import SOURCES
 
+EXECUTION = "Execution."
+"""Begins the error of a source whose whole run was cut off; how the execution ended follows."""
+
 _KILLED = 137  # 128 + SIGKILL
 _LONGEST_REASON = 500
+_CUT_OFF = {
+    f"{EXECUTION}ABORTED": ("the run was stopped by someone", "start the job again if that was a mistake"),
+    f"{EXECUTION}TIMED_OUT": ("the run took more than three days and was stopped", "split the job or its sources"),
+    f"{EXECUTION}FAILED": ("the run broke off", "look at its execution, and start the job again"),
+}
 
 
 class Failure(Record):
@@ -74,6 +82,8 @@ def explain(failure: Failure | None) -> tuple[str, str]:
         return "the worker ended without a result", "look at its log"
     if failure.error in ("States.Timeout", "States.HeartbeatTimeout"):
         return "the worker ran out of time and was stopped", "raise 'time_limit', or split the source"
+    if failure.error in _CUT_OFF:
+        return _CUT_OFF[failure.error]
     task = _task(failure.cause)
     if task is None:
         return f"the worker could not be started: {failure.error}: {failure.cause}"[:_LONGEST_REASON], ""

@@ -21,6 +21,8 @@ from backups.records import Record, Result, RunReport
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
+_OF_MESSAGES = ("NotifyName", "EndedName", "DeadLetterQueue")
+
 Status = Literal["running", "ended", "aborted"]
 
 _OUTPUTS = ("StateMachineArn", "OrchestratorName", "StateBucket")
@@ -50,13 +52,14 @@ class Stack:
         """Look its parts up in the outputs of CloudFormation. Raises UsageError when there is no such stack."""
         import boto3
 
-        with _asking(f"look at stack {name}", missing=f"there is no stack '{name}' in this account and region"):
+        with asking(f"look at stack {name}", missing=f"there is no stack '{name}' in this account and region"):
             stacks = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
         outputs = {output.get("OutputKey"): output.get("OutputValue", "") for output in stacks[0].get("Outputs", [])}
-        if any(key not in outputs for key in _OUTPUTS):
+        if any(key not in outputs for key in (*_OUTPUTS, *_OF_MESSAGES)):
             raise UsageError(f"stack '{name}' is not one of backups, or not deployed whole", hint="deploy it again")
         self.state_machine, self._orchestrator, bucket = (outputs[key] for key in _OUTPUTS)
         self.state = State(bucket)
+        self.notify, self.ended, self.dead_letters = (outputs[key] for key in _OF_MESSAGES)
 
     def start(self, job: str, sources: Sequence[str] | None) -> Started:
         """Start a run of a deployed job now, as its schedule would."""
@@ -65,7 +68,7 @@ class Stack:
         if not re.fullmatch(JOB_NAME, job):
             raise UsageError(f"{job!r} is no name of a deployed job", hint="it is the job file's name without .json")
         request = {"job": job, **({"sources": list(sources)} if sources else {})}
-        with _asking(f"start job {job}"):
+        with asking(f"start job {job}"):
             client = boto3.client("lambda")
             answer = client.invoke(FunctionName=self._orchestrator, Payload=json.dumps(request).encode())
             content = answer["Payload"].read()
@@ -78,7 +81,7 @@ class Stack:
     def find(self, run: str) -> RunName:
         """The run of an execution's name or ARN. Raises UsageError when there is none."""
         arn = run if run.startswith("arn:") else f"{self.state_machine.replace(':stateMachine:', ':execution:')}:{run}"
-        with _asking(f"look at run {run}", missing=f"there is no run '{run}'"):
+        with asking(f"look at run {run}", missing=f"there is no run '{run}'"):
             found = _sfn().describe_execution(executionArn=arn)
         given = json.loads(found.get("input", "{}"))
         # One that was started by hand has no name for its run: the orchestrator makes it from the time of its start.
@@ -86,7 +89,7 @@ class Stack:
 
     def look(self, name: RunName) -> View:
         """How far a run is."""
-        with _asking(f"look at run {name.run}"):
+        with asking(f"look at run {name.run}"):
             status = _sfn().describe_execution(executionArn=name.arn)["status"]
         return View(
             status="running" if status == "RUNNING" else "aborted" if status == "ABORTED" else "ended",
@@ -100,12 +103,12 @@ class Stack:
 
     def cancel(self, name: RunName) -> None:
         """Stop a run: its workers get SIGTERM. One that has ended stays as it is."""
-        with _asking(f"stop run {name.run}"):
+        with asking(f"stop run {name.run}"):
             _sfn().stop_execution(executionArn=name.arn, error="BackupCancelled", cause="backups cancel")
 
 
 @contextlib.contextmanager
-def _asking(what: str, *, missing: str = "") -> Iterator[None]:
+def asking(what: str, *, missing: str = "") -> Iterator[None]:
     """Turns a service's refusal into an error of ours; ``missing`` is what it means that something isn't there."""
     from botocore.exceptions import BotoCoreError, ClientError
 

@@ -10,6 +10,8 @@
     runs/{job}/{run}/notified/{channel}.json               Notified, by Notify
     outcomes/{job}/{channel}.json                          Told, by Notify; what a channel knows that hears of changes
     verification/{job}.json                                Verification, by the scheduled check; how the copies stand
+    notices/{job}/{run}/notice.json, job.json              Notice and the job file it goes by, by Watch
+    watch/{job}.json                                       Seen, by Watch; what it knows of a job from look to look
 
 Records only: never a secret, never a byte of a backup.
 """
@@ -109,6 +111,8 @@ class State:
         self._put(_key(report.job, report.run, "report"), report.model_dump_json())
 
     def report(self, job: str, run: str) -> RunReport | None:
+
+
         """The report of a run; None while it is going."""
         return self._get(_key(job, run, "report"), RunReport)
 
@@ -139,6 +143,21 @@ class State:
     def _put(self, key: str, content: str, *, replace: bool = True) -> bool:
         condition: dict[str, Any] = {} if replace else {"IfNoneMatch": "*"}
 
+    def put_notice(self, notice: Notice, job_file: bytes) -> str:
+        """Store what the watch tells, with the job file that its channels are in; returns that one's key."""
+        where = f"notices/{notice.job}/{notice.run}"
+        self._put(f"{where}/notice.json", notice.model_dump_json())
+        self._put(f"{where}/job.json", job_file.decode())
+        return f"{where}/job.json"
+
+    def notice(self, job: str, run: str) -> Notice | None:
+        """What the watch told; None when there is no such notice."""
+        return self._get(f"notices/{job}/{run}/notice.json", Notice)
+
+    def put_notice_told(self, job: str, run: str, notified: Notified) -> None:
+        """Store what became of a notice at a channel."""
+        self._put(f"notices/{job}/{run}/notified/{notified.channel}.json", notified.model_dump_json())
+
         def put() -> bool:
             self._s3.put_object(
                 Bucket=self.bucket, Key=key, Body=content.encode(), ContentType="application/json", **condition
@@ -146,6 +165,8 @@ class State:
             return True
 
         return self._ask(f"write {key}", put, {code: False for code in _TAKEN} if condition else {})
+
+
 
     def _get(self, key: str, model: type[R]) -> R | None:
         def get() -> R | None:

@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 from backups.config import Flag, Plugin
 from backups.context import Context
 from backups.errors import NotificationError
-from backups.notifications.message import Message, render, render_start
-from backups.records import Outcome, RunReport, RunStart
+from backups.notifications.message import Message, render, render_notice, render_start
+from backups.records import Notice, Outcome, RunReport, RunStart
 
 REQUEST_SECONDS = 10
 """No request of a channel takes longer; nor does a message, unless its type needs many requests for it."""
@@ -22,6 +22,9 @@ class Notification(Plugin, ABC):
 
     tells_starts: ClassVar[bool] = False
     """Whether the type can tell that a run begins."""
+
+    tells_notices: ClassVar[bool] = False
+    """Whether the type can tell what the watch of a deployed stack has found."""
 
     needs_every_run: ClassVar[bool] = False
     """Whether monitoring goes by what the type tells: then silence must mean that no run ended."""
@@ -36,7 +39,7 @@ class Notification(Plugin, ABC):
     """Tell of runs in which anything failed."""
 
     notify_on_start: Flag = False
-    """Tell of runs that begin. On one machine only."""
+    """Tell of runs that begin."""
 
     notify_on: Literal["every run", "change"] = "every run"
     """`change` tells of the first failure, of another source that fails or recovers, and of the recovery."""
@@ -64,11 +67,16 @@ class Notification(Plugin, ABC):
         """Tell that a run begins; the same holds as for ``send``."""
         raise NotificationError(f"type '{self.type}' can't tell of starts", permanent=True)
 
+    def notice(self, found: Notice, context: Context) -> None:  # noqa: ARG002
+        """Tell what the watch has found; the same holds as for ``send``."""
+        raise NotificationError(f"type '{self.type}' can't tell of notices", permanent=True)
+
 
 class MessageChannel(Notification):
     """A channel that shows people a message."""
 
     tells_starts: ClassVar[bool] = True
+    tells_notices: ClassVar[bool] = True
 
     @abstractmethod
     def post(self, message: Message, context: Context) -> None:
@@ -79,3 +87,6 @@ class MessageChannel(Notification):
 
     def start(self, begun: RunStart, context: Context) -> None:
         self.post(render_start(begun), context)
+
+    def notice(self, found: Notice, context: Context) -> None:
+        self.post(render_notice(found), context)

@@ -31,6 +31,7 @@ class Healthchecks(MessageChannel):
     identity: ClassVar[tuple[str, ...]] = ("ping_url",)
     aliases: ClassVar[dict[str, str]] = {"url": "ping_url"}
     needs_every_run: ClassVar[bool] = True
+    tells_notices: ClassVar[bool] = False  # a ping means that a run ended, and the monitor itself notices what is late
 
     type: Literal["healthchecks"] = "healthchecks"
 

@@ -21,13 +21,14 @@ from backups.notifications.words import (
     reason_of,
     shortened,
 )
-from backups.records import Outcome, Result, RunReport, RunStart
+from backups.records import Notice, Outcome, Result, RunReport, RunStart
 
 JOB_LABEL = "Job"
 """Stands where the type of a source does, when a message is about a whole run."""
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MOST_NOTES = 10  # warnings or refused keys of one source; the rest is counted
+_SEVERITIES = {"error": Outcome.FAILED, "warning": Outcome.PARTIAL}
 _WORST_FIRST = (Outcome.FAILED, Outcome.PARTIAL, Outcome.SKIPPED, Outcome.STORED)
 
 
@@ -145,6 +146,44 @@ def render_start(begun: RunStart) -> Message:
         hostname=begun.hostname,
         at=begun.started,
         ids=(begun.job,),
+        labels=(JOB_LABEL,),
+    )
+
+
+def render_notice(notice: Notice) -> Message:
+    """The message about what the watch has found between runs."""
+    what = f"{name_of(notice.job)} ({JOB_LABEL}) on {one_line(notice.hostname)}"
+    quoted = f"'{name_of(notice.job)}' ({JOB_LABEL}) on '{one_line(notice.hostname)}'"
+    count = len(notice.findings) + notice.more
+    lines = [f"Backups of {quoted}: {reason_of(found.text, found.hint)}" for found in notice.findings]
+    entries = [
+        Entry(
+            f"{found.source} at {found.destination}" if found.source else what,
+            line,
+            _SEVERITIES[found.severity],
+            tuple(_reasons(found.text, found.hint)),
+        )
+        for found, line in zip(notice.findings, lines, strict=True)
+    ]
+    if notice.more:
+        lines.append(f"Backups of {quoted}: {notice.more} more problems")
+    if not count:
+        lines = [f"Backups of {quoted} are as they should be again."]
+        entries = [Entry(what, lines[0], Outcome.STORED)]
+    still = "still " if notice.reminder else ""
+    worst = "ERROR" if any(found.severity == "error" for found in notice.findings) else "WARNING"
+    problems = f"{worst}: Backups of {what} {still}have {count} {'problem' if count == 1 else 'problems'}"
+    return Message(
+        ok=not count,
+        subject=problems if count else f"Backups of {what} are as they should be again",
+        lines=tuple(lines),
+        link=one_line(notice.link),
+        entries=tuple(entries),
+        job=notice.job,
+        run=f"notice {notice.run}",
+        hostname=notice.hostname,
+        at=notice.at,
+        ids=tuple(dict.fromkeys(found.source for found in notice.findings if found.source)) or (notice.job,),
         labels=(JOB_LABEL,),
     )
 

@@ -12,10 +12,10 @@ from pydantic import Field, SecretStr
 from backups.config import SecretWebAddress
 from backups.context import Context
 from backups.notifications.base import Notification
-from backups.notifications.message import Message, render, render_start
+from backups.notifications.message import Message, render, render_notice, render_start
 from backups.notifications.webhook import Call, hide_address, request
 from backups.notifications.words import shortened
-from backups.records import Outcome, Pruned, Record, Result, RunReport, RunStart
+from backups.records import Notice, Outcome, Pruned, Record, Result, RunReport, RunStart
 
 TIMESTAMP_HEADER = "X-Backups-Timestamp"
 SIGNATURE_HEADER = "X-Backups-Signature"
@@ -32,11 +32,14 @@ _HINTS = {
 }
 
 
+Event = Literal["run started", "run finished", "notice"]
+
+
 class HookBody(Record):
     """What a web hook is sent. Receivers must ignore keys that they do not know."""
 
     version: Literal[1] = 1
-    event: Literal["run started", "run finished"]
+    event: Event
     subject: str
     text: str
     """The message for people."""
@@ -44,6 +47,8 @@ class HookBody(Record):
     """With ``run started``."""
     report: RunReport | None = None
     """With ``run finished``."""
+    notice: Notice | None = None
+    """With ``notice``: what the watch of a deployed stack has found between runs."""
     left_out: int = 0
     """Results that the report lacks because it would have more than 1 MB; failed ones stay before others."""
 
@@ -54,6 +59,7 @@ class WebHook(Notification):
     label: ClassVar[str] = "Web hook"
     identity: ClassVar[tuple[str, ...]] = ("url",)
     tells_starts: ClassVar[bool] = True
+    tells_notices: ClassVar[bool] = True
 
     type: Literal["webhook"] = "webhook"
 
@@ -69,6 +75,9 @@ class WebHook(Notification):
     def start(self, begun: RunStart, context: Context) -> None:
         message = render_start(begun)
         self._post(_body("run started", message, started=begun), context)
+
+    def notice(self, found: Notice, context: Context) -> None:
+        self._post(_body("notice", render_notice(found), notice=found), context)
 
     def _post(self, body: HookBody, context: Context) -> None:
         address = self.url.get_secret_value()
@@ -126,12 +135,21 @@ def _smaller(report: RunReport, message: Message) -> HookBody:
 
 
 def _body(
-    event: Literal["run started", "run finished"],
+    event: Event,
     message: Message,
     *,
     started: RunStart | None = None,
     report: RunReport | None = None,
+    notice: Notice | None = None,
     left_out: int = 0,
 ) -> HookBody:
     text = message.cut(_LONGEST_TEXT)
-    return HookBody(event=event, subject=message.subject, text=text, started=started, report=report, left_out=left_out)
+    return HookBody(
+        event=event,
+        subject=message.subject,
+        text=text,
+        started=started,
+        report=report,
+        notice=notice,
+        left_out=left_out,
+    )

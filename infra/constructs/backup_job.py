@@ -39,7 +39,7 @@ class BackupJob(Construct):
         # Its key is the hash of its content, so what was planned with it stays what it was.
         file = s3_assets.Asset(self, "File", path=str(deployed.path))
         readable = [f"{file.bucket.bucket_arn}/{file.s3_object_key}"]
-        for reader in ("orchestrator", "report"):
+        for reader in ("orchestrator", "report", "ended"):
             functions.allow(reader, [allow(("s3:GetObject",), readable)])
         self.task = workers.task_definition(self, job=self.name, statements=grants.worker(job))
         ssm.StringParameter(

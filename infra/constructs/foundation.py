@@ -34,7 +34,7 @@ class Foundation(Construct):
         self.alarms = sns.Topic(self, "Alarms", master_key=self.key, enforce_ssl=True)
         # A topic with a policy of its own lets nobody publish who is not named in it.
         self.alarms.add_to_resource_policy(
-            self._by_cloudwatch(("sns:Publish",), self.alarms.topic_arn, "PublishAlarms")
+            self._by("cloudwatch", ("sns:Publish",), self.alarms.topic_arn, "PublishAlarms")
         )
         if alarm_mail:
             self.alarms.add_subscription(subscriptions.EmailSubscription(alarm_mail))
@@ -65,13 +65,15 @@ class Foundation(Construct):
                 },
             )
         )
-        key.add_to_resource_policy(self._by_cloudwatch(("kms:Decrypt", "kms:GenerateDataKey*"), "*", "Alarms"))
+        use = ("kms:Decrypt", "kms:GenerateDataKey*")
+        key.add_to_resource_policy(self._by("cloudwatch", use, "*", "Alarms"))
+        key.add_to_resource_policy(self._by("events", use, "*", "LostEvents"))
         return key
 
-    def _by_cloudwatch(self, actions: tuple[str, ...], resource: str, sid: str) -> iam.PolicyStatement:
+    def _by(self, service: str, actions: tuple[str, ...], resource: str, sid: str) -> iam.PolicyStatement:
         return iam.PolicyStatement(
             sid=sid,
-            principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+            principals=[iam.ServicePrincipal(f"{service}.amazonaws.com")],
             actions=list(actions),
             resources=[resource],
             conditions={"StringEquals": {"aws:SourceAccount": Stack.of(self).account}},
@@ -90,12 +92,13 @@ class Foundation(Construct):
             minimum_tls_version=1.2,
             lifecycle_rules=[
                 s3.LifecycleRule(
-                    id="runs",
-                    prefix="runs/",
+                    id=kind,
+                    prefix=f"{kind}/",
                     expiration=Duration.days(run_days),
                     abort_incomplete_multipart_upload_after=Duration.days(1),
                 )
             ],
+                for kind in ("runs", "notices")
             removal_policy=RemovalPolicy.RETAIN,
         )
         acknowledge(

@@ -16,18 +16,23 @@ from infra.constructs.logs import log_group
 from infra.grants import allow
 from infra.settings import Settings
 
-NAMES = ("orchestrator", "settle", "retention", "report", "notify")
+STEPS = ("orchestrator", "settle", "retention", "report", "notify")
+"""What a run is made of."""
+NAMES = (*STEPS, "ended")
 
 _ARCHITECTURES = {"arm64": lambda_.Architecture.ARM_64, "x86_64": lambda_.Architecture.X86_64}
-_MINUTES = {"orchestrator": 2, "settle": 1, "retention": 15, "report": 5, "notify": 5}
+_MINUTES = {"orchestrator": 2, "settle": 1, "retention": 15, "report": 5, "notify": 5, "ended": 5}
 _MEMORY = 1024  # MiB: room for the records of ten thousand sources; and the processor's share grows with it
 _RUNS = "runs/*"
+_NOTICES = "notices/*"
+_NOBODY_WAITS = ("orchestrator", "ended")
+"""Functions that are invoked without anybody who waits for their answer."""
 
 
 class Functions(Construct):
     """Every function has a role of its own; what it may do beside its log stands in this file and in grants.py."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a construct takes its parts by name
         self,
         scope: Construct,
         id_: str,
@@ -35,6 +40,7 @@ class Functions(Construct):
         settings: Settings,
         foundation: Foundation,
         state_machine_arn: str,
+        messages_arn: str,
         job_parameters: str,
     ) -> None:
         super().__init__(scope, id_)
@@ -47,13 +53,14 @@ class Functions(Construct):
         self._environment = {
             "BACKUPS_STATE_BUCKET": foundation.state.bucket_name,
             "BACKUPS_STATE_MACHINE": state_machine_arn,
+            "BACKUPS_MESSAGES": messages_arn,
             "BACKUPS_JOB_PARAMETERS": job_parameters,
             "POWERTOOLS_SERVICE_NAME": "backups",
             "POWERTOOLS_METRICS_NAMESPACE": "Backups",
         }
         self._roles: dict[str, iam.Role] = {}
         self.by_name = {name: self._function(name) for name in NAMES}
-        self._rights(state_machine_arn, job_parameters)
+        self._rights(state_machine_arn, messages_arn, job_parameters)
 
     def __getitem__(self, name: str) -> lambda_.Function:
         return self.by_name[name]
@@ -84,9 +91,9 @@ class Functions(Construct):
             log_group=logs,
             role=role,
             tracing=lambda_.Tracing.ACTIVE,
-            dead_letter_queue=self._foundation.dead_letters if name == "orchestrator" else None,
+            dead_letter_queue=self._foundation.dead_letters if name in _NOBODY_WAITS else None,
         )
-        if name == "orchestrator":  # the only one that is invoked without anybody who waits for its answer
+        if name in _NOBODY_WAITS:
             function.configure_async_invoke(retry_attempts=2, max_event_age=Duration.hours(6))
         acknowledge(
             function,
@@ -96,16 +103,22 @@ class Functions(Construct):
         self._roles[name] = role
         return function
 
-    def _rights(self, state_machine: str, parameters: str) -> None:
+    def _rights(self, state_machine: str, messages: str, parameters: str) -> None:
         """What each function does with the records of runs; grants.py adds what job files name."""
         self._records("orchestrator", write=("job", "plan", "items"))
         self._records("settle", write=("results/*",), look=True)
         self._records("retention", write=("pruned/*",), look=True)
         self._records("report", write=("job", "report"), look=True)
+        self._records("ended", write=("job", "report"), look=True)
+        self.allow("ended", [allow(("states:StartExecution",), [messages])])
         self._records("notify", write=("notified/*",), look=True)
-        outcomes = self._foundation.state.arn_for_objects("outcomes/*.json")
-        told = allow(("s3:GetObject", "s3:PutObject"), [outcomes])
-        self.allow("notify", [told], why_wild="What channels were told, by their names.")
+        bucket = self._foundation.state
+        told = [
+            allow(("s3:GetObject", "s3:PutObject"), [bucket.arn_for_objects("outcomes/*.json")]),
+            allow(("s3:PutObject",), [bucket.arn_for_objects("notices/*/notified/*.json")]),
+            allow(("s3:GetObject",), [bucket.arn_for_objects(_NOTICES)]),
+        ]
+        self.allow("notify", told, why_wild="What channels are told, by their names.")
         executions = state_machine.replace(":stateMachine:", ":execution:")
         self.allow(
             "orchestrator",
@@ -115,7 +128,7 @@ class Functions(Construct):
             ],
             why_wild="Executions get their names when they start.",
         )
-        for name in ("orchestrator", "report"):
+        for name in ("orchestrator", "report", "ended"):
             resource = parameters.strip("/") + "/*"
             arn = Stack.of(self).format_arn(service="ssm", resource="parameter", resource_name=resource)
             statement = allow(("ssm:GetParameter",), [arn])

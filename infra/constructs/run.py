@@ -12,7 +12,7 @@ from constructs import Construct
 
 from infra.acknowledged import acknowledge, acknowledge_wildcards
 from infra.constructs.foundation import Foundation
-from infra.constructs.functions import Functions
+from infra.constructs.functions import STEPS, Functions
 from infra.constructs.logs import log_group
 from infra.constructs.network import Network
 from infra.constructs.workers import Workers
@@ -50,7 +50,7 @@ class Run(Construct):
             state_machine_name=name,
             definition_body=sfn.DefinitionBody.from_string(definition(settings.partition)),
             definition_substitutions={
-                **{function.capitalize(): functions[function].function_arn for function in functions.by_name},
+                **{function.capitalize(): functions[function].function_arn for function in STEPS},
                 "Cluster": workers.cluster.attr_arn,
                 "Subnets": Fn.join(",", network.subnet_ids),
                 "SecurityGroup": network.security_group.security_group_id,
@@ -64,7 +64,7 @@ class Run(Construct):
                 include_execution_data=False,
             ),
         )
-        invoked = [function.function_arn for function in functions.by_name.values()]
+        invoked = [functions[function].function_arn for function in STEPS]
         self._allow(
             [
                 allow(("lambda:InvokeFunction",), invoked),

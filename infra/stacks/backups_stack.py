@@ -11,6 +11,7 @@ from infra.constructs.alarms import Alarms
 from infra.constructs.backup_job import BackupJob
 from infra.constructs.foundation import Foundation
 from infra.constructs.functions import Functions
+from infra.constructs.messages import Messages
 from infra.constructs.network import Network
 from infra.constructs.run import Run
 from infra.constructs.schedules import Schedules
@@ -32,9 +33,8 @@ class BackupsStack(Stack):
         )
         name = f"{settings.stack_name}-run"
         # Made from its name: the state machine calls the orchestrator, which starts the state machine.
-        state_machine_arn = self.format_arn(
-            service="states", resource="stateMachine", resource_name=name, arn_format=ArnFormat.COLON_RESOURCE_NAME
-        )
+        state_machine_arn = self._state_machine(name)
+        messages_name = f"{settings.stack_name}-messages"
         parameters = f"/{settings.stack_name}/jobs/"
         foundation = Foundation(self, "Foundation", run_days=settings.run_days, alarm_mail=settings.alarm_mail)
         network = Network(self, "Network", settings=settings, key=foundation.key)
@@ -45,6 +45,7 @@ class BackupsStack(Stack):
             foundation=foundation,
             state_machine_arn=state_machine_arn,
             job_parameters=parameters,
+            messages_arn=self._state_machine(messages_name),
         )
         workers = Workers(self, "Workers", settings=settings, foundation=foundation)
         run = Run(
@@ -60,6 +61,10 @@ class BackupsStack(Stack):
         grants = Grants(self, settings.key_arns)
         hosts = "The copies of the jobs' hosts, whose days and sources come and go."
         functions.allow("retention", grants.retention(deployed.job for deployed in jobs), why_wild=hosts)
+        messages = Messages(
+            self, "Messages", settings=settings, name=messages_name, foundation=foundation, functions=functions
+        )
+        messages.tell_of_runs_cut_off(run.state_machine, functions)
         functions.allow("notify", grants.notify(deployed.job for deployed in jobs), why_wild="Keys by their alias.")
         schedules = Schedules(self, "Schedules", settings=settings, foundation=foundation, functions=functions)
         made = [
@@ -87,6 +92,11 @@ class BackupsStack(Stack):
         alarms.watch_runs(run.state_machine)
         for name, function in functions.by_name.items():
             alarms.watch_function(name, function)
+    def _state_machine(self, name: str) -> str:
+        return self.format_arn(
+            service="states", resource="stateMachine", resource_name=name, arn_format=ArnFormat.COLON_RESOURCE_NAME
+        )
+
         alarms.watch_queue(foundation.dead_letters)
         alarms.tell(job.alarm for job in jobs)
 
@@ -107,6 +117,8 @@ class BackupsStack(Stack):
             "WorkerSecurityGroup": network.security_group.security_group_id,
             "WorkerLog": workers.log.log_group_name,
             "DeadLetterQueue": foundation.dead_letters.queue_url,
+            "NotifyName": functions["notify"].function_name,
+            "EndedName": functions["ended"].function_name,
             "AlarmTopic": foundation.alarms.topic_arn,
         }
         for key, value in outputs.items():

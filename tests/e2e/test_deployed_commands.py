@@ -72,7 +72,7 @@ def test_a_cancelled_run_ends_and_leaves_nothing_half(scene: Scene) -> None:
     finally:
         scene.proxy.heal()
     assert watched.returncode == 1
-    assert "was stopped, so it has no report" in watched.stderr
+    assert "the run was stopped by someone" in watched.stderr
     assert scene.night.ended("held", name.removeprefix("held-"))["status"] == "ABORTED"
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.infra.deployed_stack import Deployed
 
 JOBS = Path(__file__).parent / "jobs"
 CONTEXT: Mapping[str, Any] = {
@@ -47,3 +50,12 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def template(assembly: Path) -> dict[str, Any]:
     """The template of the stack."""
     return dict(json.loads((assembly / "Backups.template.json").read_text()))
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """The stack with the tests' own jobs, running."""
+    from tests.infra.deployed_stack import deployed_stack
+
+    with deployed_stack(tmp_path_factory.mktemp("deployed")) as running:
+        yield running

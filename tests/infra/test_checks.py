@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from infra.bundle import ROOT
+from infra.constructs.messages import messages_definition
 from infra.constructs.run import DEFINITION
 
 pytestmark = pytest.mark.xdist_group("assembly")
@@ -58,6 +59,12 @@ def test_the_state_machine_is_valid() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_state_machine_of_messages_is_valid(tmp_path: Path) -> None:
+    (tmp_path / "messages.json").write_text(messages_definition("aws"))
+    done = asl_validator(tmp_path / "messages.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_validator_would_find_something(tmp_path: Path) -> None:
     broken = json.loads(DEFINITION.read_text())
     broken["States"]["Plan"]["Next"] = "Nowhere"
@@ -80,6 +87,6 @@ def normalised(template: dict[str, Any]) -> str:
     for resource in resources.values():
         resource.pop("Metadata", None)
         if resource["Type"] == "AWS::StepFunctions::StateMachine":
-            resource["Properties"] = {**resource["Properties"], "DefinitionString": f"as in {DEFINITION.name}"}
+            resource["Properties"] = {**resource["Properties"], "DefinitionString": f"from {DEFINITION.name}"}
     readable = json.dumps({**template, "Resources": resources}, indent=1, sort_keys=True)
     return re.sub(r"[0-9a-f]{64}", "HASH", readable) + "\n"

@@ -4,131 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import signal
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from backups.cloud.orchestration import Started
-from backups.cloud.state import State
-from backups.records import Outcome, RunReport
-from infra.app import build
-from infra.bundle import ROOT
-from local_cloud.client import LocalCloud
-from tests.infra.conftest import CONTEXT
+from backups.records import Outcome
+from tests.infra.deployed_stack import PASSPHRASE, Deployed, workers
 from tests.servers.local_cloud import wait_for
-from tests.servers.slack import PATH, SlackServer, slack_server
+from tests.servers.slack import PATH
 
 pytestmark = pytest.mark.xdist_group("deployed")
-
-PASSPHRASE = "planted: passphrase of the job"
-REGION = "eu-central-1"
-
-
-@dataclass
-class Deployed:
-    """The running stack."""
-
-    cloud: LocalCloud
-    outputs: dict[str, str]
-    slack: SlackServer
-    directory: Path
-
-    @property
-    def state(self) -> State:
-        """Its records."""
-        return State(self.outputs["StateBucket"], self.cloud.client("s3"))
-
-    def schedule(self, time: str, **more: Any) -> Started:
-        """What a schedule does."""
-        event = {"job": "nightly", "scheduled_time": time, **more}
-        answer = self.cloud.client("lambda").invoke(
-            FunctionName=self.outputs["OrchestratorName"], Payload=json.dumps(event).encode()
-        )
-        return Started.model_validate_json(answer["Payload"].read())
-
-    def by_hand(self, given: dict[str, Any]) -> str:
-        """What a person does."""
-        machine = self.outputs["StateMachineArn"]
-        started = self.cloud.client("stepfunctions").start_execution(stateMachineArn=machine, input=json.dumps(given))
-        return str(started["executionArn"])
-
-    def ended(self, execution: str) -> dict[str, Any]:
-        """How an execution ended, when it has."""
-        client = self.cloud.client("stepfunctions")
-
-        def look() -> dict[str, Any]:
-            found: dict[str, Any] = client.describe_execution(executionArn=execution)
-            return {} if found["status"] == "RUNNING" else found
-
-        return wait_for(look, f"{execution} did not end", 120)
-
-    def report(self, run: str) -> RunReport:
-        """The report of a run."""
-        found = self.state.report("nightly", run)
-        assert found is not None
-        return found
-
-
-@pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    """One job with a folder that is there and one that is not, two buckets and a channel."""
-    directory = tmp_path_factory.mktemp("deployed")
-    job = {
-        "hostname": "web1",
-        "encryption": {"passphrase": "{{resolve:secretsmanager:nightly:SecretString:passphrase}}"},
-        "compression": "zstd",
-        "sources": [
-            {"id": "data", "type": "folder", "path": str(directory / "data")},
-            {"id": "gone", "type": "folder", "path": str(directory / "gone")},
-            {"id": "endless", "type": "folder", "path": str(directory / "endless")},
-        ],
-        "destinations": [
-            {"id": "main", "type": "s3", "bucket": "copies", "prefix": "team-a/", "retention_copies": 1},
-            {"id": "far", "type": "s3", "bucket": "far-copies", "retention_copies": 1},
-        ],
-        "notifications": [{"id": "ops", "type": "slack", "url": "{{resolve:ssm-secure:/slack}}"}],
-    }
-    for name in ("data", "endless", "jobs", "bin"):
-        (directory / name).mkdir()
-    (directory / "data" / "file").write_text("content")
-    (directory / "jobs" / "nightly.json").write_text(json.dumps(job))
-    endless = directory / "bin" / "tar"
-    endless.write_text(
-        '#!/bin/sh\ncase "$*" in *--version*) ;; *endless*) while :; do printf plain; sleep 0.1; done ;; esac\n'
-        'PATH="${PATH#*:}" exec tar "$@"\n'
-    )
-    endless.chmod(0o755)
-    context = {
-        **CONTEXT,
-        "jobs": str(directory / "jobs"),
-        "bundle_python": f"{sys.version_info.major}.{sys.version_info.minor}",
-        "bundle_platform": f"{platform.machine()}-manylinux_2_28",
-        "progress_seconds": 0.1,
-    }
-    build(context, outdir=str(directory / "assembly")).synth()
-    program = {
-        "argv": [sys.executable, "-m", "worker_image.main"],
-        "environment": {"PYTHONPATH": str(ROOT), "PATH": f"{directory / 'bin'}:{os.environ['PATH']}"},
-    }
-    with (
-        slack_server() as slack,
-        LocalCloud(
-            programs={"container-assets": program}, state_dir=directory / "cloud", region=REGION, wait_scale=0.01
-        ) as cloud,
-    ):
-        outputs = cloud.deploy(directory / "assembly", "Backups")
-        for bucket in ("copies", "far-copies"):
-            cloud.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
-        secret = json.dumps({"passphrase": PASSPHRASE})
-        cloud.client("secretsmanager").create_secret(Name="nightly", SecretString=secret)
-        cloud.client("ssm").put_parameter(Name="/slack", Value=slack.url, Type="SecureString")
-        yield Deployed(cloud, outputs, slack, directory)
 
 
 def test_a_scheduled_run_stores_everywhere_once(deployed: Deployed) -> None:
@@ -231,17 +116,3 @@ def test_no_secret_is_in_any_input_history_record_or_log(deployed: Deployed) -> 
         seen += [event["message"] for event in logs.filter_log_events(logGroupName=group["logGroupName"])["events"]]
     assert len(seen) > 20
     assert not [text for text in seen if PASSPHRASE in text or PATH in text]
-
-
-def workers(run: str) -> list[int]:
-    """Processes of this run's workers."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            environment = (process / "environ").read_bytes().split(b"\0")
-            command = (process / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if f"BACKUPS_RUN={run}".encode() in environment and b"worker_image.main" in command:
-            found.append(int(process.name))
-    return found

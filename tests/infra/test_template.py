@@ -129,14 +129,22 @@ def test_only_retention_may_delete_and_only_the_state_machine_runs_tasks(templat
     }
     assert deleting == {"Functionsretentionrole"}
     assert holders["ecs:RunTask"] == holders["iam:PassRole"] == {"RunStateMachineRole"}
-    assert holders["states:StartExecution"] == {"Functionsorchestratorrole", "RunStateMachineRole"}
+    assert holders["states:StartExecution"] == {
+        "Functionsorchestratorrole",
+        "Functionsendedrole",
+        "RunStateMachineRole",
+    }
     assert not [action for action in holders if "*" in action]
 
 
 def test_notify_reads_secrets_of_channels_only(template: Template) -> None:
     rights = grants(template, "Functionsnotifyrole")
     assert rights["secretsmanager:GetSecretValue"] == {secret("backups/slack")}
-    assert rights["s3:PutObject"] == {f"{STATE}/runs/*/notified/*.json", f"{STATE}/outcomes/*.json"}
+    assert rights["s3:PutObject"] == {
+        f"{STATE}/runs/*/notified/*.json",
+        f"{STATE}/notices/*/notified/*.json",
+        f"{STATE}/outcomes/*.json",
+    }
     assert not any("example-backups" in arn for arns in rights.values() for arn in arns)
 
 
@@ -150,8 +158,33 @@ def test_the_orchestrator_reads_jobs_and_starts_one_state_machine(template: Temp
     assert "secretsmanager:GetSecretValue" not in rights
 
 
+def test_what_tells_of_runs_cut_off_starts_messages_and_no_run(template: Template) -> None:
+    rights = grants(template, "Functionsendedrole")
+    messages = f"arn:<AWS::Partition>:states:{ACCOUNT}:stateMachine:Backups-messages"
+    assert rights["states:StartExecution"] == {messages}
+    (rule,) = of_type(template, "AWS::Events::Rule").values()
+    assert rule["EventPattern"]["source"] == ["aws.states"]
+    detail = rule["EventPattern"]["detail"]
+    assert detail["status"] == ["ABORTED", "TIMED_OUT", "FAILED"]
+    (watched,) = detail["stateMachineArn"]
+    assert text(watched).startswith("<RunStateMachine")
+    (target,) = rule["Targets"]
+    assert text(target["Arn"]).startswith("<Functionsended")
+    assert text(target["DeadLetterConfig"]["Arn"]).startswith("<FoundationDeadLetters")
+
+
+def test_a_message_is_sent_the_same_way_whoever_sends_it(template: Template) -> None:
+    channels = json.loads(machine(template, "Backups-messages")["DefinitionString"])["States"]["Channels"]
+    of_run = state_machine(template)["States"]["Channels"]
+    assert channels.pop("End") and of_run.pop("Next") == "How did it end?"
+    assert channels == of_run
+    (permanent, other) = channels["ItemProcessor"]["States"]["Notify"]["Retry"]
+    assert (permanent["ErrorEquals"], permanent["MaxAttempts"]) == (["PermanentError"], 0)
+    assert other["MaxAttempts"] == 2
+
+
 def test_settle_and_report_touch_records_only(template: Template) -> None:
-    for name in ("settle", "report"):
+    for name in ("settle", "report", "ended"):
         rights = grants(template, f"Functions{name}role")
         written = {arn.rpartition("/runs/")[0] for arn in rights["s3:PutObject"]}
         assert written == {STATE} and "secretsmanager:GetSecretValue" not in rights
@@ -224,7 +257,7 @@ def test_every_function_shares_one_asset_and_has_a_role_and_log_of_its_own(templ
 
 def test_logs_end_and_are_encrypted(template: Template) -> None:
     groups = of_type(template, "AWS::Logs::LogGroup").values()
-    assert len(groups) == len(NAMES) + 3
+    assert len(groups) == len(NAMES) + 4
     assert {group["RetentionInDays"] for group in groups} == {90}
     assert all(text(group["KmsKeyId"]) == "<FoundationKeyCE5FC256.Arn>" for group in groups)
     assert all(group["LogGroupName"].startswith("/Backups/") for group in groups)
@@ -235,9 +268,10 @@ def test_the_state_bucket_is_closed_encrypted_and_forgets(template: Template) ->
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
-    (lifecycle,) = bucket["LifecycleConfiguration"]["Rules"]
-    assert (lifecycle["Prefix"], lifecycle["ExpirationInDays"]) == ("runs/", 90)
-    assert "AbortIncompleteMultipartUpload" in lifecycle and "VersioningConfiguration" not in bucket
+    rules = bucket["LifecycleConfiguration"]["Rules"]
+    days = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules}
+    assert (days["runs/"], days["notices/"]) == (90, 90)
+    assert all("AbortIncompleteMultipartUpload" in rule for rule in rules) and "VersioningConfiguration" not in bucket
     (key,) = of_type(template, "AWS::KMS::Key").values()
     assert key["EnableKeyRotation"] is True
 
@@ -302,6 +336,8 @@ def test_outputs_name_what_others_look_for(template: Template) -> None:
     assert template["Outputs"].keys() == {
         "StateMachineArn",
         "OrchestratorName",
+        "NotifyName",
+        "EndedName",
         "StateBucket",
         "Cluster",
         "WorkerSecurityGroup",
@@ -312,8 +348,13 @@ def test_outputs_name_what_others_look_for(template: Template) -> None:
 
 
 def state_machine(template: Template) -> dict[str, Any]:
-    (machine,) = of_type(template, "AWS::StepFunctions::StateMachine").values()
-    return dict(json.loads(machine["DefinitionString"]))
+    return dict(json.loads(machine(template, "Backups-run")["DefinitionString"]))
+
+
+def machine(template: Template, name: str) -> dict[str, Any]:
+    machines = of_type(template, "AWS::StepFunctions::StateMachine").values()
+    (found,) = [machine for machine in machines if machine["StateMachineName"] == name]
+    return dict(found)
 
 
 def states(definition: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -325,18 +366,19 @@ def states(definition: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_every_substitution_is_given_and_none_is_left_over(template: Template) -> None:
-    (machine,) = of_type(template, "AWS::StepFunctions::StateMachine").values()
-    used = set(re.findall(r"\$\{(\w+)\}", machine["DefinitionString"]))
-    assert used == set(machine["DefinitionSubstitutions"])
+    for found in of_type(template, "AWS::StepFunctions::StateMachine").values():
+        used = set(re.findall(r"\$\{(\w+)\}", found["DefinitionString"]))
+        assert used == set(found["DefinitionSubstitutions"])
 
 
 def test_every_task_has_a_way_on_when_it_fails(template: Template) -> None:
     tasks = {name: state for name, state in states(state_machine(template)) if state["Type"] == "Task"}
-    assert tasks.keys() == {"Plan", "Worker", "Settle", "Retention", "Report", "Notify", "Undelivered"}
+    assert tasks.keys() == {"Plan", "Tell start", "Worker", "Settle", "Retention", "Report", "Notify", "Undelivered"}
     assert all("Retry" in state for state in tasks.values())
     caught = {name: state["Catch"][0]["Next"] for name, state in tasks.items() if "Catch" in state}
     assert caught == {
         "Plan": "Report",
+        "Tell start": "Start is not told",
         "Worker": "Settle",
         "Retention": "Retention is missing",
         "Notify": "Undelivered",
@@ -363,6 +405,5 @@ def test_one_source_hurts_no_other_and_ten_thousand_fit(template: Template) -> N
 
 @pytest.mark.parametrize("planted", ["{{resolve:", "passphrase", "dbpass"])
 def test_no_secret_and_no_reference_travels_through_the_state_machine(template: Template, planted: str) -> None:
-    (machine,) = of_type(template, "AWS::StepFunctions::StateMachine").values()
-    assert planted not in json.dumps(machine)
+    assert planted not in json.dumps(of_type(template, "AWS::StepFunctions::StateMachine"))
     assert "{{resolve:" not in json.dumps(template)

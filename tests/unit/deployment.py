@@ -41,6 +41,12 @@ class Deployment:
         boto3.client("ssm").put_parameter(Name=f"{PARAMETERS}{name}", Value=json.dumps(value), Type="String")
         return ObjectPointer(bucket=ASSETS, key=key)
 
+    def sent(self) -> list[dict[str, Any]]:
+        """Messages that were handed to the state machine which sends them."""
+        client = boto3.client("stepfunctions")
+        found = client.list_executions(stateMachineArn=self.cloud.messages)["executions"]
+        return [message for execution in found for message in self.input_of(execution["executionArn"])["channels"]]
+
     def begin(self, name: str, given: object) -> str:
         """An execution that runs until it is stopped; returns its ARN."""
         machine = self.cloud.state_machine
@@ -70,9 +76,12 @@ def deployment() -> Iterator[Deployment]:
             boto3.client("s3").create_bucket(
                 Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
             )
-        machine = boto3.client("stepfunctions").create_state_machine(
-            name="Backups-run", definition="{}", roleArn="arn:aws:iam::123456789012:role/run"
+        machine, messages = (
+            boto3.client("stepfunctions").create_state_machine(
+                name=name, definition="{}", roleArn="arn:aws:iam::123456789012:role/run"
+            )["stateMachineArn"]
+            for name in ("Backups-run", "Backups-messages")
         )
-        made = Deployment(Cloud(State("state"), parameters=PARAMETERS, state_machine=machine["stateMachineArn"]))
+        made = Deployment(Cloud(State("state"), parameters=PARAMETERS, state_machine=machine, messages=messages))
         made.deploy(job_data(hostname="web1"))
         yield made

@@ -22,10 +22,10 @@ def subparsers() -> dict[str, argparse.ArgumentParser]:
 
 
 def test_every_command_is_there() -> None:
-    assert set(subparsers()) == {*COMMANDS, "cancel"}
+    assert set(subparsers()) == {*COMMANDS, "cancel", "notify"}
 
 
-@pytest.mark.parametrize("name", sorted({*COMMANDS, "cancel"}))
+@pytest.mark.parametrize("name", sorted({*COMMANDS, "cancel", "notify"}))
 def test_help_shows_examples_that_parse_and_exit_codes(name: str) -> None:
     text = subparsers()[name].format_help()
     assert EXIT_CODES.strip() in text

@@ -43,6 +43,7 @@ def test_a_schedule_starts_a_planned_run(stack: Deployment) -> None:
         "max_concurrency": 4,
         "items": {"bucket": "state", "key": f"runs/nightly/{RUN}/items.json"},
         "destinations": ["disk"],
+        "starts": [],
     }
     plan = stack.state.plan("nightly", RUN)
     assert plan is not None and plan.hostname == "web1" and [item.source for item in plan.items] == ["etc"]

@@ -56,6 +56,7 @@ def invoke(stack: Deployment, monkeypatch: pytest.MonkeyPatch) -> Invoke:
     """Invokes a function of the stack by its name."""
     monkeypatch.setenv("BACKUPS_STATE_BUCKET", "state")
     monkeypatch.setenv("BACKUPS_STATE_MACHINE", stack.cloud.state_machine)
+    monkeypatch.setenv("BACKUPS_MESSAGES", stack.cloud.messages)
     monkeypatch.setenv("BACKUPS_JOB_PARAMETERS", "/Backups/jobs/")
     monkeypatch.setenv("POWERTOOLS_TRACE_DISABLED", "true")
 
@@ -83,7 +84,7 @@ def metric(output: str) -> dict[str, Any]:
 
 
 def test_a_missing_variable_is_named() -> None:
-    with pytest.raises(UsageError, match="BACKUPS_STATE_MACHINE, BACKUPS_JOB_PARAMETERS"):
+    with pytest.raises(UsageError, match="BACKUPS_STATE_MACHINE, BACKUPS_JOB_PARAMETERS, BACKUPS_MESSAGES"):
         Env.from_env({"BACKUPS_STATE_BUCKET": "state", "BACKUPS_JOB_PARAMETERS": ""})
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import boto3
 import pytest
 
+from backups.cloud.delivery import Channel, deliver
 from backups.cloud.orchestration import ObjectPointer, Request
-from backups.cloud.reporting import Channel, Conclusion, Finished, conclude, deliver, summary
+from backups.cloud.reporting import Conclusion, Finished, conclude, summary
 from backups.context import Context
 from backups.errors import BackupsError, NotificationError
 from backups.planning import run_id
