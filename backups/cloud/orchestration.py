@@ -140,8 +140,8 @@ class Cloud:
                 "task_definition": deployed.task_definition,
                 "max_concurrency": deployed.concurrency,
                 "items": ObjectPointer(bucket=self.state.bucket, key=key),
-                "starts": tuple(channel.id for channel in job.notifications if channel.notify_on_start),
                 "destinations": tuple(destination.id for destination in job.destinations),
+                "starts": tuple(channel.id for channel in job.notifications if channel.notify_on_start),
             }
         )
 
@@ -155,6 +155,7 @@ class Cloud:
         checked = parse_job(content, name=job, where=f"job '{job}'")
         key = self.state.put_job_file(job, run, content)
         return deployed, ObjectPointer(bucket=self.state.bucket, key=key), checked
+
     def send(self, messages: Sequence[Record]) -> None:
         """Have messages sent, each by itself: tried again, and at last put into the dead-letter queue.
 
@@ -164,7 +165,6 @@ class Cloud:
             with _asking("send messages"):
                 given = {"channels": [message.model_dump(mode="json") for message in messages]}
                 _sfn().start_execution(stateMachineArn=self.messages, input=json.dumps(given))
-
 
     def deployment(self, job: str) -> Deployment:
         """What is deployed under a job's name. Raises UsageError when nothing is."""
@@ -230,11 +230,6 @@ class Cloud:
             except client.exceptions.ExecutionAlreadyExists:
                 return False
         return True
-
-    source = job.source(id_)
-    seconds = source.opening_limit + job.time_limit_for(source) + STORING_SECONDS
-    return MapItem(id_, seconds, cleanup=source.leaves_something)
-
 
 
 def load_deployed(pointer: ObjectPointer, name: str) -> Job:

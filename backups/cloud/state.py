@@ -9,9 +9,9 @@
     runs/{job}/{run}/report.json                           RunReport, by Report
     runs/{job}/{run}/notified/{channel}.json               Notified, by Notify
     outcomes/{job}/{channel}.json                          Told, by Notify; what a channel knows that hears of changes
-    verification/{job}.json                                Verification, by the scheduled check; how the copies stand
     notices/{job}/{run}/notice.json, job.json              Notice and the job file it goes by, by Watch
     watch/{job}.json                                       Seen, by Watch; what it knows of a job from look to look
+    verification/{job}.json                                Verification, by the scheduled check; how the copies stand
 
 Records only: never a secret, never a byte of a backup.
 """
@@ -111,8 +111,6 @@ class State:
         self._put(_key(report.job, report.run, "report"), report.model_dump_json())
 
     def report(self, job: str, run: str) -> RunReport | None:
-
-
         """The report of a run; None while it is going."""
         return self._get(_key(job, run, "report"), RunReport)
 
@@ -132,17 +130,6 @@ class State:
         """What a channel was last told; None when nothing was recorded."""
         return self._get(_outcome_key(job, channel), Told)
 
-    def put_verification(self, verification: Verification) -> None:
-        """Store how a job's copies stand."""
-        self._put(f"verification/{verification.job}.json", verification.model_dump_json())
-
-    def verification(self, job: str) -> Verification | None:
-        """How a job's copies stood after its last scheduled check; None before the first."""
-        return self._get(f"verification/{job}.json", Verification)
-
-    def _put(self, key: str, content: str, *, replace: bool = True) -> bool:
-        condition: dict[str, Any] = {} if replace else {"IfNoneMatch": "*"}
-
     def put_notice(self, notice: Notice, job_file: bytes) -> str:
         """Store what the watch tells, with the job file that its channels are in; returns that one's key."""
         where = f"notices/{notice.job}/{notice.run}"
@@ -158,6 +145,17 @@ class State:
         """Store what became of a notice at a channel."""
         self._put(f"notices/{job}/{run}/notified/{notified.channel}.json", notified.model_dump_json())
 
+    def put_verification(self, verification: Verification) -> None:
+        """Store how a job's copies stand."""
+        self._put(f"verification/{verification.job}.json", verification.model_dump_json())
+
+    def verification(self, job: str) -> Verification | None:
+        """How a job's copies stood after its last scheduled check; None before the first."""
+        return self._get(f"verification/{job}.json", Verification)
+
+    def _put(self, key: str, content: str, *, replace: bool = True) -> bool:
+        condition: dict[str, Any] = {} if replace else {"IfNoneMatch": "*"}
+
         def put() -> bool:
             self._s3.put_object(
                 Bucket=self.bucket, Key=key, Body=content.encode(), ContentType="application/json", **condition
@@ -165,8 +163,6 @@ class State:
             return True
 
         return self._ask(f"write {key}", put, {code: False for code in _TAKEN} if condition else {})
-
-
 
     def _get(self, key: str, model: type[R]) -> R | None:
         def get() -> R | None:

@@ -97,8 +97,8 @@ class Foundation(Construct):
                     expiration=Duration.days(run_days),
                     abort_incomplete_multipart_upload_after=Duration.days(1),
                 )
-            ],
                 for kind in ("runs", "notices")
+            ],
             removal_policy=RemovalPolicy.RETAIN,
         )
         acknowledge(

@@ -44,8 +44,8 @@ class BackupsStack(Stack):
             settings=settings,
             foundation=foundation,
             state_machine_arn=state_machine_arn,
-            job_parameters=parameters,
             messages_arn=self._state_machine(messages_name),
+            job_parameters=parameters,
         )
         workers = Workers(self, "Workers", settings=settings, foundation=foundation)
         run = Run(
@@ -58,13 +58,13 @@ class BackupsStack(Stack):
             workers=workers,
             network=network,
         )
-        grants = Grants(self, settings.key_arns)
-        hosts = "The copies of the jobs' hosts, whose days and sources come and go."
-        functions.allow("retention", grants.retention(deployed.job for deployed in jobs), why_wild=hosts)
         messages = Messages(
             self, "Messages", settings=settings, name=messages_name, foundation=foundation, functions=functions
         )
         messages.tell_of_runs_cut_off(run.state_machine, functions)
+        grants = Grants(self, settings.key_arns)
+        hosts = "The copies of the jobs' hosts, whose days and sources come and go."
+        functions.allow("retention", grants.retention(deployed.job for deployed in jobs), why_wild=hosts)
         functions.allow("notify", grants.notify(deployed.job for deployed in jobs), why_wild="Keys by their alias.")
         schedules = Schedules(self, "Schedules", settings=settings, foundation=foundation, functions=functions)
         made = [
@@ -87,16 +87,16 @@ class BackupsStack(Stack):
         self._alarms(foundation, functions, run, made)
         self._outputs(foundation, network, functions, workers, run)
 
-    def _alarms(self, foundation: Foundation, functions: Functions, run: Run, jobs: Sequence[BackupJob]) -> None:
-        alarms = Alarms(self, "Alarms", topic=foundation.alarms)
-        alarms.watch_runs(run.state_machine)
-        for name, function in functions.by_name.items():
-            alarms.watch_function(name, function)
     def _state_machine(self, name: str) -> str:
         return self.format_arn(
             service="states", resource="stateMachine", resource_name=name, arn_format=ArnFormat.COLON_RESOURCE_NAME
         )
 
+    def _alarms(self, foundation: Foundation, functions: Functions, run: Run, jobs: Sequence[BackupJob]) -> None:
+        alarms = Alarms(self, "Alarms", topic=foundation.alarms)
+        alarms.watch_runs(run.state_machine)
+        for name, function in functions.by_name.items():
+            alarms.watch_function(name, function)
         alarms.watch_queue(foundation.dead_letters)
         alarms.tell(job.alarm for job in jobs)
 
@@ -112,13 +112,13 @@ class BackupsStack(Stack):
         outputs = {
             "StateMachineArn": run.state_machine.state_machine_arn,
             "OrchestratorName": functions["orchestrator"].function_name,
+            "NotifyName": functions["notify"].function_name,
+            "EndedName": functions["ended"].function_name,
             "StateBucket": foundation.state.bucket_name,
             "Cluster": workers.cluster.ref,
             "WorkerSecurityGroup": network.security_group.security_group_id,
             "WorkerLog": workers.log.log_group_name,
             "DeadLetterQueue": foundation.dead_letters.queue_url,
-            "NotifyName": functions["notify"].function_name,
-            "EndedName": functions["ended"].function_name,
             "AlarmTopic": foundation.alarms.topic_arn,
         }
         for key, value in outputs.items():
