@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 BATCH = 1000
 """What one request removes at most."""
 
+_FEW = 8
+"""Fewer keys than that of one folder are asked for one by one: the folder may hold ten thousand others."""
+
 _NO_VERSIONS = frozenset({"AccessDenied", "NotImplemented", "MethodNotAllowed", "403", "405", "501"})
 
 
 def remove_objects(bucket: Bucket, keys: Iterable[str]) -> dict[str, str]:
     """Returns the keys that were refused, each with the reason. Raises DestinationError when nothing can be done."""
     refused: dict[str, str] = {}
-    named = (identifier for key in keys for identifier in _versions(bucket, key))
+    named = (identifier for group in _neighbours(bucket, keys) for identifier in _versions(bucket, group))
     while batch := list(itertools.islice(named, BATCH)):
         with bucket.errors("", "objects can't be removed"):
             answer = bucket.client.delete_objects(Bucket=bucket.name, Delete={"Objects": batch, "Quiet": True})
@@ -32,27 +35,45 @@ def remove_objects(bucket: Bucket, keys: Iterable[str]) -> dict[str, str]:
     return refused
 
 
-def _versions(bucket: Bucket, key: str) -> Iterator[ObjectIdentifierTypeDef]:
-    """What has to be removed for a key: in a versioned bucket each version and each marker of a deletion."""
-    full_key = bucket.prefix + key
-    pages = bucket.client.get_paginator("list_object_versions").paginate(Bucket=bucket.name, Prefix=full_key)
-    found: list[ObjectIdentifierTypeDef] = []
+def _neighbours(bucket: Bucket, keys: Iterable[str]) -> Iterator[list[str]]:
+    """Full keys in groups whose versions one listing shows: many of one folder together, a few each by itself."""
+    for _, group in itertools.groupby((bucket.prefix + key for key in keys), key=lambda key: key.rpartition("/")[0]):
+        full_keys = sorted(set(group))
+        if len(full_keys) < _FEW:
+            yield from ([key] for key in full_keys)
+        else:
+            yield full_keys
+
+
+def _versions(bucket: Bucket, full_keys: list[str]) -> Iterator[ObjectIdentifierTypeDef]:
+    """What has to be removed for some keys: in a versioned bucket each version and each marker of a deletion."""
+    found: dict[str, list[str]] = {key: [] for key in full_keys}
     try:
-        for page in pages:
-            entries: list[Any] = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-            found += [{"Key": full_key, "VersionId": e["VersionId"]} for e in entries if e["Key"] == full_key]
-            if any(entry["Key"] > full_key for entry in entries):
-                break
+        _find_versions(bucket, full_keys, found)
     except (BotoCoreError, ClientError) as error:
         if code_of(error) not in _NO_VERSIONS:
-            with bucket.errors(key, "can't be removed"):
+            with bucket.errors(full_keys[0].removeprefix(bucket.prefix), "can't be removed"):
                 raise
-        yield {"Key": full_key}
-        return
-    if all(entry["VersionId"] == "null" for entry in found):
-        # Without a version named it takes fewer rights: those of a bucket that never had versions.
-        found = found and [{"Key": full_key}]
-    yield from found
+        found = {key: ["null"] for key in full_keys}
+    for key, versions in found.items():
+        if versions and all(version == "null" for version in versions):
+            # Without a version named it takes fewer rights: those of a bucket that never had versions.
+            yield {"Key": key}
+        else:
+            for version in versions:
+                yield {"Key": key, "VersionId": version}
+
+
+def _find_versions(bucket: Bucket, full_keys: list[str], found: dict[str, list[str]]) -> None:
+    prefix = full_keys[0] if len(full_keys) == 1 else full_keys[0].rpartition("/")[0] + "/"
+    pages = bucket.client.get_paginator("list_object_versions").paginate(Bucket=bucket.name, Prefix=prefix)
+    for page in pages:
+        entries: list[Any] = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+        for entry in entries:
+            if entry["Key"] in found:
+                found[entry["Key"]].append(entry["VersionId"])
+        if any(entry["Key"] > full_keys[-1] for entry in entries):
+            return
 
 
 def _reason(bucket: Bucket, error: ErrorTypeDef) -> str:

@@ -386,6 +386,19 @@ def test_removing_from_a_versioned_bucket_leaves_no_version_and_respects_locks(
     assert "DeleteMarkers" not in left
 
 
+def test_neighbours_in_a_versioned_bucket_leave_no_version_either(
+    s3_server: Seaweed, versioned: str, context: Context
+) -> None:
+    destination = settings(s3_server.url, bucket=versioned).connect(context)
+    names = [f"host/2026-11-23/{number:02}.tar.gpg" for number in range(12)]
+    for name in (*names, *names[3:6]):
+        store(destination, b"x", name)
+    assert destination.remove(names[:10]) == {}
+    left = s3_server.client().list_object_versions(Bucket=versioned)
+    assert [entry["Key"] for entry in left["Versions"]] == names[10:]
+    assert "DeleteMarkers" not in left
+
+
 def test_more_than_a_page_is_listed_and_removed(direct: Destination) -> None:
     names = [f"host/2026-11-23/{number:04}.tar.gpg" for number in range(1003)]
     with concurrent.futures.ThreadPoolExecutor(8) as threads:
