@@ -19,6 +19,7 @@ from backups.records import Outcome
 from backups.secrets import Scrubber, ScrubbingFilter, Secrets
 
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
+TimedHandler = Callable[[dict[str, Any], Callable[[], float]], dict[str, Any]]
 
 scrub = Scrubber()
 """Knows every secret that this process has resolved, and keeps them out of logs and errors."""
@@ -67,11 +68,16 @@ def count_outcome(job: str, outcome: Outcome) -> None:
 
 def observed(handler: Handler) -> Callable[[dict[str, Any], LambdaContext], dict[str, Any]]:
     """Log and trace a handler; let no secret out of it, neither in its log nor in its error."""
+    return timed(functools.wraps(handler)(lambda event, _: handler(event)))
+
+
+def timed(handler: TimedHandler) -> Callable[[dict[str, Any], LambdaContext], dict[str, Any]]:
+    """The same for a handler that asks how many seconds are left before its process is stopped."""
 
     @functools.wraps(handler)
-    def scrubbed(event: dict[str, Any], _: LambdaContext) -> dict[str, Any]:
+    def scrubbed(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         try:
-            return handler(event)
+            return handler(event, lambda: context.get_remaining_time_in_millis() / 1000)
         except Exception as error:
             logger.exception("the function failed")
             kind = PermanentError if is_permanent(error) else FunctionError

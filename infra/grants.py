@@ -15,7 +15,7 @@ from aws_cdk import aws_iam as iam
 from backups.destinations import DestinationConfig
 from backups.destinations.s3 import S3
 from backups.job import Job
-from backups.naming import host_prefix
+from backups.naming import host_prefix, legacy_prefix
 from backups.notifications.sns import Sns
 from backups.secrets import references
 
@@ -65,14 +65,14 @@ class Grants:
         return [*self._secrets(channels), *publish, *self._other_keys(_DECRYPT)]
 
     def _prune(self, job: Job, destination: S3) -> list[iam.PolicyStatement]:
-        prefix = f"{destination.prefix}{host_prefix(job.hostname)}"
+        prefixes = [f"{destination.prefix}{prefix}" for prefix in _pruned(job, destination)]
         listing = allow(
             _LIST,
             [self._bucket(destination)],
-            {"StringLike": {"s3:prefix": [prefix, f"{prefix}*"]}},
+            {"StringLike": {"s3:prefix": [pattern for prefix in prefixes for pattern in (prefix, f"{prefix}*")]}},
         )
         locks = allow(("s3:GetBucketObjectLockConfiguration",), [self._bucket(destination)])
-        return [listing, locks, allow(_PRUNE, self._copies(job, destination))]
+        return [listing, locks, allow(_PRUNE, [f"{self._bucket(destination)}/{prefix}*" for prefix in prefixes])]
 
     def _bucket(self, destination: S3) -> str:
         return f"arn:{self.stack.partition}:s3:::{destination.bucket}"
@@ -146,6 +146,12 @@ def _by_role(destination: DestinationConfig) -> bool:
     return isinstance(destination, S3) and not (
         destination.aws_access_key_id or destination.endpoint_url or destination.role_arn
     )
+
+
+def _pruned(job: Job, destination: S3) -> list[str]:
+    """Where retention works: at the copies of the host, and if it is to, at those that the old tool has stored."""
+    legacy = [legacy_prefix(source.id) for source in job.sources] if destination.retention_legacy else []
+    return [host_prefix(job.hostname), *legacy]
 
 
 def _writes(destination: S3) -> tuple[str, ...]:

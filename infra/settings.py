@@ -98,6 +98,9 @@ class Settings(BaseModel):
     run_days: int = Field(90, ge=1)
     """How long plans, results and reports of runs stay."""
 
+    retention_objects: int = Field(0, ge=0)
+    """Objects that one call of Retention lists and removes before the next goes on; 0: as many as it has time for."""
+
     progress_seconds: float = Field(10, gt=0)
     """Between two progress records of a worker."""
 

@@ -151,7 +151,7 @@ class Cloud:
         Raises UsageError when there is no such job or its file is wrong, BackupsError when a service does not answer.
         """
         deployed = self.deployment(job)
-        content = _content(deployed.job_file, job)
+        content = read_job_file(deployed.job_file, job)
         checked = parse_job(content, name=job, where=f"job '{job}'")
         key = self.state.put_job_file(job, run, content)
         return deployed, ObjectPointer(bucket=self.state.bucket, key=key), checked
@@ -234,10 +234,11 @@ class Cloud:
 
 def load_deployed(pointer: ObjectPointer, name: str) -> Job:
     """Read and check a deployed job file. Raises JobError, and BackupsError when it can't be read."""
-    return parse_job(_content(pointer, name), name=name, where=f"job '{name}'")
+    return parse_job(read_job_file(pointer, name), name=name, where=f"job '{name}'")
 
 
-def _content(pointer: ObjectPointer, name: str) -> bytes:
+def read_job_file(pointer: ObjectPointer, name: str) -> bytes:
+    """The content of a deployed job file. Raises BackupsError when it can't be read."""
     import boto3
 
     with _asking(f"read the file of job '{name}'"):

@@ -1,58 +1,127 @@
-"""Retention after a deployed run: at one destination, of the sources that this run stored a verified copy of there."""
+"""Retention after a deployed run: at one destination, of the sources that this run stored a verified copy of there.
+
+A function has fifteen minutes, and a bucket may hold millions of copies. So the work is done in turns: each begins
+from a record that the turn before has left, and says whether another one is needed. Everything that decides (the job
+file, the day, the moment of the first turn) stays what it was. A turn that is repeated does the same again.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from backups.cloud.orchestration import ObjectPointer, load_deployed
 from backups.cloud.state import State
 from backups.context import Context
+from backups.destinations.base import DestinationConfig
 from backups.errors import BackupsError
 from backups.job import Job
-from backups.pruning import prune
-from backups.records import Pruned, Record
+from backups.notifying import scrubbed
+from backups.pruning import Task, Work
+from backups.pruning.prune import go_on
+from backups.records import Record
+
+
+class Turn(Record):
+    """What a turn hands to the next through the state machine."""
+
+    number: int = 0
+    """Of the turn that is due."""
+    done: bool = False
+    removed: int = 0
+    """Objects that are gone so far."""
+    failed: int = 0
+    """Sources of which not everything could be done; known when all is done."""
 
 
 class Place(Record):
-    """One destination of a run."""
+    """One destination of a run, and the turn that is due there."""
 
     job: str
     run: str
     destination: str
     job_file: ObjectPointer
+    turn: Turn = Turn()
 
 
-def prune_after(state: State, place: Place, context: Context, *, now: dt.datetime) -> tuple[Pruned, ...]:
-    """Prune and record what was done, source by source; nothing is listed or removed when nothing was stored.
+@dataclass
+class Limits:
+    """When a turn leaves the rest to the next."""
 
-    What goes wrong at the destination is told in the records. Raises BackupsError when the state bucket or the
-    job file can't be read.
+    seconds_left: Callable[[], float] = lambda: float("inf")
+    """How long the process may still live."""
+    objects: int = 0
+    """How many objects to list and remove in one turn; 0: as many as there is time for."""
+    reserve: float = 180
+    """Seconds kept to decide, to write the record and to end."""
+    _done: int = field(default=0, init=False)
+    _looked: float = field(default=0.0, init=False)
+
+    def enough(self, objects: int) -> bool:
+        """Called after so many more objects."""
+        self._done += objects
+        if self.objects and self._done >= self.objects:
+            return True
+        now = time.monotonic()
+        if now - self._looked < 1:
+            return False
+        self._looked = now
+        return self.seconds_left() < self.reserve
+
+
+def prune_after(state: State, place: Place, context: Context, limits: Limits, *, now: dt.datetime) -> Turn:
+    """Do one turn, and record after the last one what was done, source by source.
+
+    Nothing is listed or removed when nothing was stored. What goes wrong at the destination is told in the records.
+    Raises BackupsError when the state bucket or the job file can't be read.
     """
-    sources = [
-        result.source
+    stored = {
+        result.source: at.key or result.key
         for result in state.results(place.job, place.run)
         for at in result.destinations
         if at.destination == place.destination and at.status == "stored"
-    ]
-    if not sources:
-        return ()
+    }
+    if not stored:
+        return Turn(number=place.turn.number, done=True)
     job = load_deployed(place.job_file, place.job)
-    plan = state.plan(place.job, place.run)
-    today = plan.date if plan else job.date(now)
-    records = _prune(job, place.destination, sources, context, today=today, now=now)
+    work = _work(state, place, job, stored, now)
+    done = _do(work, job.destination(place.destination), context, limits)
+    if not done:
+        number = place.turn.number + 1
+        state.put_retention(place.job, place.run, place.destination, number, work.record())
+        return Turn(number=number, removed=work.removed_count)
+    records = [scrubbed(record, context.secrets.scrub) for record in work.pruned()]
     state.put_pruned(place.job, place.run, records)
-    return records
+    failed = sum(bool(record.error or record.refused) for record in records)
+    return Turn(number=place.turn.number, done=True, removed=work.removed_count, failed=failed)
 
 
-def _prune(
-    job: Job, destination: str, sources: Sequence[str], context: Context, *, today: dt.date, now: dt.datetime
-) -> tuple[Pruned, ...]:
-    config = job.destination(destination)
+def _work(state: State, place: Place, job: Job, stored: Mapping[str, str], now: dt.datetime) -> Work:
+    """The work as the turn before has left it."""
+    left = None
+    if place.turn.number:
+        left = state.retention(place.job, place.run, place.destination, place.turn.number)
+        if left is None:
+            where = f"turn {place.turn.number} of retention at {place.destination}"
+            raise BackupsError(f"{where} has no record to go on from", hint="the next run begins anew")
+    plan = state.plan(place.job, place.run)
+    task = Task.of(
+        job,
+        job.destination(place.destination),
+        list(stored),
+        stored=stored,
+        today=plan.date if plan else job.date(now),
+        now=left.now if left else now,
+    )
+    return Work.of(task, left) if left else Work(task)
+
+
+def _do(work: Work, config: DestinationConfig, context: Context, limits: Limits) -> bool:
     try:
         with context.secrets.resolve(config).connect(context) as connection:
-            _, records = prune(job, config, connection, sources, today=today, now=now)
+            return go_on(work, connection, limits.enough)
     except BackupsError as error:
-        error_text = context.secrets.scrub(str(error))
-        return tuple(Pruned(source=source, destination=destination, error=error_text) for source in sources)
-    return tuple(record.model_copy(update={"error": context.secrets.scrub(record.error)}) for record in records)
+        work.failed = str(error)
+        return True

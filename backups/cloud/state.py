@@ -6,6 +6,7 @@
     runs/{job}/{run}/progress/{source}.json                ProgressRecord, by the worker, every few seconds
     runs/{job}/{run}/results/{source}.json                 Result, by the worker; by Settle when the worker died
     runs/{job}/{run}/pruned/{source}/{destination}.json    Pruned, by Retention
+    runs/{job}/{run}/retention/{destination}/{turn}.json   WorkRecord, by Retention, where it went on in another turn
     runs/{job}/{run}/report.json                           RunReport, by Report
     runs/{job}/{run}/notified/{channel}.json               Notified, by Notify
     outcomes/{job}/{channel}.json                          Told, by Notify; what a channel knows that hears of changes
@@ -26,7 +27,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from backups.errors import BackupsError
 from backups.progress import ProgressRecord
-from backups.records import Notified, Plan, Pruned, Record, Result, RunReport, Told
+from backups.pruning.work import WorkRecord
+from backups.records import Notice, Notified, Plan, Pruned, Record, Result, RunReport, Told
 from backups.verification.status import Verification
 
 if TYPE_CHECKING:
@@ -105,6 +107,14 @@ class State:
     def pruned(self, job: str, run: str) -> list[Pruned]:
         """What retention did in a run."""
         return self._all(_prefix(job, run, "pruned"), Pruned)
+
+    def put_retention(self, job: str, run: str, destination: str, turn: int, work: WorkRecord) -> None:
+        """Store where a turn of retention begins."""
+        self._put(_key(job, run, "retention", destination, str(turn)), work.model_dump_json())
+
+    def retention(self, job: str, run: str, destination: str, turn: int) -> WorkRecord | None:
+        """Where a turn of retention begins; None when there is no such turn."""
+        return self._get(_key(job, run, "retention", destination, str(turn)), WorkRecord)
 
     def put_report(self, report: RunReport) -> None:
         """Store the report of a run."""

@@ -95,6 +95,12 @@ def _destination_hints(job: Job) -> Iterator[str]:
             yield f"{path}: no retention, so every copy stays for ever; set 'retention_days' or 'retention'"
         elif not policy.minimum:
             yield f"{path}: 'retention_minimum' is 0, so the last copy goes as well when backups stop"
+        elif destination.type == "s3":
+            yield (
+                f"{path}: if the bucket keeps versions, a copy that is replaced on its day stays as an old one, which "
+                "retention does not see: give the bucket a lifecycle rule with NoncurrentVersionExpiration "
+                "(docs/operations.md, 'Buckets that keep versions')"
+            )
         place = repr((destination.type, destination.model_dump(exclude=set(DestinationConfig.model_fields))))
         if places.setdefault(place, index) != index:
             yield f"{path}: the same place as destinations[{places[place]}]: they overwrite and prune each other"

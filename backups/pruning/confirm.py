@@ -2,7 +2,8 @@
 
 Between the listing and the removal somebody may have removed what was to stay, or a run may be replacing it. Then the
 decision is not what it would be now, so nothing of that source goes; the next run decides anew. Copies that have come
-meanwhile change nothing: the more there are, the more may go.
+meanwhile change nothing: the more there are, the more may go. What goes is not looked at again: a run writes under its
+own day only, which is the newest.
 """
 
 from __future__ import annotations

@@ -145,10 +145,11 @@ class Work:
     def pruned(self) -> Iterator[Pruned]:
         """One record for each source. Backups are counted by date; a manifest that went with its copy is not listed."""
         for source in self.task.sources:
-            if self.failed:
-                yield Pruned(source=source, destination=self.task.destination, error=self.failed)
+            tally = self.tallies[source]
+            if self.failed:  # how many copies there are is unknown; what an earlier turn has removed is not
+                record = tally.pruned(source, self.task.destination, 0)
+                yield record.model_copy(update={"error": self.failed})
                 continue
             decisions = self.task.decisions(self.index, source)
-            tally = self.tallies[source]
             kept = {decision.copy.key.date for decision in decisions if decision.keep} | tally.stuck
             yield tally.pruned(source, self.task.destination, len(kept))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Literal
 
 from backups.context import Context
 from backups.errors import (
@@ -16,11 +15,10 @@ from backups.errors import (
     VerificationError,
 )
 from backups.job import Job
-from backups.jobfile.settings import Encryption
 from backups.restoring.decoding import MissingKeyError, StoredCopy, decoding
 from backups.restoring.finding import Wanted, find, newest
 from backups.storing import Connections
-from backups.verification.status import Check
+from backups.verification.status import Check, CheckStatus
 from backups.watching import Meter, Watch
 
 _BLOCK_BYTES = 1 << 20
@@ -30,7 +28,7 @@ _GPG_FAILED = 2  # a wrong passphrase and a missing key have errors of their own
 def verify(job: Job, wanted: Wanted, context: Context, watch: Watch) -> Iterator[Check]:
     """Check the wanted copies, by default the newest of each source at each destination, one after the other.
 
-    Copies without a manifest are checked too, by gpg alone. Raises StoppedError and SecretError.
+    Copies without a manifest are checked too, by gpg alone. Raises StoppedError.
     """
     connections = Connections(wanted.destinations(job), context)
     try:
@@ -46,16 +44,22 @@ def verify(job: Job, wanted: Wanted, context: Context, watch: Watch) -> Iterator
                     yield _missing(source, id_, wanted)
                 for stored in chosen:
                     context.cancel.check()
-                    encryption = context.secrets.resolve(job.encryption_for(job.source(source)))
-                    yield _verify(stored, encryption, context, watch)
+                    yield check_copy(job, stored, context, watch)
     finally:
         connections.close()
 
 
-def _verify(stored: StoredCopy, encryption: Encryption, context: Context, watch: Watch) -> Check:
+def check_copy(job: Job, stored: StoredCopy, context: Context, watch: Watch) -> Check:
+    """Read one copy back whole: its size and sha256 against the manifest, and gpg's own check. Raises StoppedError."""
     key = stored.copy.key
     meter = Meter(f"{key.source_id} at {stored.destination_id}", stored.copy.size)
+
+    def failed(status: CheckStatus, error: BackupsError) -> Check:
+        failure = _failed(key.source_id, stored.destination_id, str(key), status, error)
+        return failure.model_copy(update={"size": meter.bytes, "seconds": time.monotonic() - meter.started})
+
     try:
+        encryption = context.secrets.resolve(job.encryption_for(job.source(key.source_id)))
         manifest = stored.manifest()
         with watch.follow(meter), decoding(stored, manifest, encryption, context, meter, whole=True) as decoded:
             while decoded.output.read(_BLOCK_BYTES):
@@ -71,12 +75,12 @@ def _verify(stored: StoredCopy, encryption: Encryption, context: Context, watch:
     except StoppedError:
         raise
     except VerificationError as error:
-        return _failed(key.source_id, stored.destination_id, str(key), "damaged", error)
+        return failed("damaged", error)
     except MissingError as error:
-        return _failed(key.source_id, stored.destination_id, str(key), "missing", error)
+        return failed("missing", error)
     except BackupsError as error:
         broken = isinstance(error, CommandError) and error.status == _GPG_FAILED
-        return _failed(key.source_id, stored.destination_id, str(key), "damaged" if broken else "unreadable", error)
+        return failed("damaged" if broken else "unreadable", error)
     return Check(
         source=key.source_id,
         destination=stored.destination_id,
@@ -88,9 +92,7 @@ def _verify(stored: StoredCopy, encryption: Encryption, context: Context, watch:
     )
 
 
-def _failed(
-    source: str, destination: str, key: str, status: Literal["damaged", "unreadable", "missing"], error: BackupsError
-) -> Check:
+def _failed(source: str, destination: str, key: str, status: CheckStatus, error: BackupsError) -> Check:
     return Check(source=source, destination=destination, key=key, status=status, error=error.message, hint=error.hint)
 
 

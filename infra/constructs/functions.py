@@ -58,6 +58,7 @@ class Functions(Construct):
             "POWERTOOLS_SERVICE_NAME": "backups",
             "POWERTOOLS_METRICS_NAMESPACE": "Backups",
         }
+        self._own_environment = {"retention": {"BACKUPS_RETENTION_OBJECTS": str(settings.retention_objects)}}
         self._roles: dict[str, iam.Role] = {}
         self.by_name = {name: self._function(name) for name in NAMES}
         self._rights(state_machine_arn, messages_arn, job_parameters)
@@ -87,7 +88,7 @@ class Functions(Construct):
             architecture=_ARCHITECTURES[self._settings.architecture],
             memory_size=_MEMORY,
             timeout=Duration.minutes(_MINUTES[name]),
-            environment=self._environment,
+            environment={**self._environment, **self._own_environment.get(name, {})},
             log_group=logs,
             role=role,
             tracing=lambda_.Tracing.ACTIVE,
@@ -107,7 +108,7 @@ class Functions(Construct):
         """What each function does with the records of runs; grants.py adds what job files name."""
         self._records("orchestrator", write=("job", "plan", "items"))
         self._records("settle", write=("results/*",), look=True)
-        self._records("retention", write=("pruned/*",), look=True)
+        self._records("retention", write=("pruned/*", "retention/*"), look=True)
         self._records("report", write=("job", "report"), look=True)
         self._records("ended", write=("job", "report"), look=True)
         self.allow("ended", [allow(("states:StartExecution",), [messages])])

@@ -73,3 +73,15 @@ def test_a_role_that_rights_are_derived_from_is_plain() -> None:
     job = parsed(job_with("destinations", example("destinations", "s3", role_arn="{{resolve:ssm:role}}")))
     found = [line for line in refusals(job) if "role_arn" in line]
     assert found == ["destinations[0].role_arn: must be a plain name, since rights are derived from it"]
+
+
+def test_retention_reaches_what_the_old_tool_stored_only_where_the_job_says_so() -> None:
+    grants = Grants(Stack(App(), "Test"))
+    plain = example("destinations", "s3", retention_days=3)
+    job = parsed(job_with("destinations", plain))
+    own = rights(grants.retention([job]))["s3:DeleteObject"]
+    assert own.endswith(f"/{job.hostname}/*")
+    legacy = rights(grants.retention([parsed(job_with("destinations", {**plain, "retention_legacy": True}))]))
+    ids = [source.id for source in job.sources]
+    assert legacy["s3:DeleteObject"] == [own, *(own.replace(job.hostname, id_) for id_ in ids)]
+    assert ids

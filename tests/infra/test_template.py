@@ -94,7 +94,7 @@ def test_a_worker_reaches_nothing_of_another_job(template: Template) -> None:
 def test_retention_may_list_and_delete_but_never_write_a_copy(template: Template) -> None:
     rights = grants(template, "Functionsretentionrole")
     assert rights["s3:DeleteObject"] == rights["s3:DeleteObjectVersion"] == {COPIES, ARCHIVE}
-    assert rights["s3:PutObject"] == {f"{STATE}/runs/*/pruned/*.json"}
+    assert rights["s3:PutObject"] == {f"{STATE}/runs/*/pruned/*.json", f"{STATE}/runs/*/retention/*.json"}
     assert rights["s3:ListBucketVersions"] == {
         "arn:<AWS::Partition>:s3:::example-backups",
         "arn:<AWS::Partition>:s3:::example-archive",

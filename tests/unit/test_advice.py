@@ -67,6 +67,14 @@ def test_each_setting_of_a_destination_has_its_hint(change: dict[str, Any], hint
     assert found[0].startswith(hint)
 
 
+def test_old_versions_need_a_rule_of_the_bucket() -> None:
+    data = _good()
+    data["destinations"].append({"id": "s3", "type": "s3", "bucket": "copies", "retention_days": 30})
+    (hint,) = parsed(data).hints()
+    assert hint.startswith("destinations[2]: if the bucket keeps versions")
+    assert "NoncurrentVersionExpiration" in hint
+
+
 def test_retention_of_the_root_is_retention() -> None:
     data = _good(retention={"keep_last": 3})
     del data["destinations"][0]["retention_days"]

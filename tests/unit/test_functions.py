@@ -124,7 +124,7 @@ def test_retention_counts_what_it_did(stack: Deployment, invoke: Invoke, tmp_pat
     pointer = stack.deploy({**job_with("destinations", local), "hostname": "web1"}, "pruned")
     stack.state.put_result(result(destinations=(stored("disk"),)))
     event = {**PLACE, "destination": "disk", "job_file": pointer.model_dump()}
-    assert invoke("retention", event) == {"removed": 0, "failed": 1}
+    assert invoke("retention", event) == {"number": 0, "done": True, "removed": 0, "failed": 1}
 
 
 @pytest.mark.parametrize(("outcome", "not_stored"), [(Outcome.STORED, 0), (Outcome.PARTIAL, 1), (Outcome.FAILED, 1)])
