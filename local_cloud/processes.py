@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _SANDBOX = Path(__file__).with_name("sandbox.py")
@@ -89,6 +89,16 @@ class _Lifeline:
 _LIFELINE = _Lifeline()
 
 
+_AT_END: list[Callable[[], None]] = []
+
+
+def at_end(clean_up: Callable[[], None]) -> None:
+    """Call ``clean_up`` whenever every program was ended; it may happen more than once."""
+    _AT_END.append(clean_up)
+
+
 def end_all() -> None:
     """Kill every program that still runs and wait until they are gone. One that is started after this ends at once."""
     _LIFELINE.cut()
+    for clean_up in _AT_END:
+        clean_up()

@@ -15,6 +15,7 @@ from tests.servers.gcs import Gcs, gcs
 from tests.servers.local_cloud import Sample, sample_cloud
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgres import Postgres
+from tests.servers.rds import Rds, rds_cloud
 from tests.servers.samba import Samba, samba
 from tests.servers.seaweed import Seaweed, seaweed
 
@@ -80,6 +81,13 @@ def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gcs]:
     """A server that speaks Google's API; each test uses a prefix of its own."""
     with gcs(tmp_path_factory.mktemp("gcs")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def rds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rds]:
+    """An embedded cloud's RDS with live databases; tests that use it belong to the group ``rds``."""
+    with rds_cloud(tmp_path_factory.mktemp("rds")) as service:
+        yield service
 
 
 @pytest.fixture(scope="session")

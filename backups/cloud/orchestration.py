@@ -132,8 +132,7 @@ class Cloud:
             planned = plan(job, run=run, now=moment, sources=request.sources)
         except UsageError as error:
             return decided.model_copy(update={"error": error.message[:_LONGEST_ERROR], "hint": error.hint})
-        limits = [MapItem(i.source, job.time_limit_for(job.source(i.source)) + STORING_SECONDS) for i in planned.items]
-        key = self.state.put_plan(planned, limits)
+        key = self.state.put_plan(planned, [_map_item(job, item.source) for item in planned.items])
         return decided.model_copy(
             update={
                 "verdict": "run",
@@ -230,6 +229,12 @@ class Cloud:
             except client.exceptions.ExecutionAlreadyExists:
                 return False
         return True
+
+
+def _map_item(job: Job, id_: str) -> MapItem:
+    source = job.source(id_)
+    seconds = source.opening_limit + job.time_limit_for(source) + STORING_SECONDS
+    return MapItem(id_, seconds, cleanup=source.leaves_something)
 
 
 def load_deployed(pointer: ObjectPointer, name: str) -> Job:

@@ -48,6 +48,8 @@ class MapItem:
 
     source: str
     timeout_seconds: int
+    cleanup: bool = False
+    """Whether something may be left of its worker that costs money."""
 
 
 class State:

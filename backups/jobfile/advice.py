@@ -34,7 +34,8 @@ def plain_secrets(job: Job) -> list[str]:
 def hints(job: Job) -> list[str]:
     """A line for each slow or risky setting."""
     idle = [f"{path}: does nothing here and can go" for path in job.ignored]
-    return [*idle, *_file_hints(job), *_compression_hints(job), *_destination_hints(job), *_url_hints(job)]
+    own = [f"sources[{index}].{hint}" for index, source in enumerate(job.declared) for hint in source.hints()]
+    return [*idle, *own, *_file_hints(job), *_compression_hints(job), *_destination_hints(job), *_url_hints(job)]
 
 
 def _plugins(job: Job) -> Iterator[tuple[str, Plugin]]:

@@ -16,6 +16,7 @@ from backups.restoring.target import Target, pump
 from backups.secrets import REFERENCE
 from backups.sources import Source
 from backups.sources.pgsql import PostgreSQL
+from backups.sources.rds import RDS
 
 _MYSQL = ("mysql", "mariadb")
 _POSTGRESQL = ("postgresql", "postgres")
@@ -116,6 +117,8 @@ def server_target(
         target.archive = source.extension == "dump"
         target.whole_server = source.whole_server
         return target
+    if isinstance(source, RDS) and scheme in _POSTGRESQL:
+        return PostgreSQLServer(url, context, password=password, overwrite=overwrite)
     if isinstance(source, PostgreSQL) or source.extension != "sql" or scheme in _POSTGRESQL:
         raise UsageError(
             f"source '{source.id}' is of type '{source.type}': no {scheme} server takes it", hint="give --to DIR"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
@@ -87,6 +88,20 @@ class Source(Plugin, ABC):
     @abstractmethod
     def extension(self) -> str:
         """What the plain data is: ``sql``, ``tar`` or ``json``; part of the object key."""
+
+    @property
+    def opening_limit(self) -> int:
+        """Seconds that ``open`` may take before the time limit begins, as when something must be restored first."""
+        return 0
+
+    @property
+    def leaves_something(self) -> bool:
+        """Whether a worker that dies leaves something behind that costs money, and that others must remove."""
+        return False
+
+    def hints(self) -> Iterable[str]:
+        """What is slow, risky or no longer possible in it; each begins with the name of a field."""
+        return ()
 
     @abstractmethod
     def open(self, context: Context) -> SourceStream:

@@ -98,6 +98,8 @@ def test_the_seams_are_these(used: list[list[Any]]) -> None:
         "lambda_svc._emit_lambda_metrics",
         "lambda_svc._execute_function_warm",
         "provisioners._normalize_container_defs",
+        "rds._ACTION_MAP",
+        "rds._handle_request_sync",
         "scheduler.start_scheduler",
         "stepfunctions._SERVICE_DISPATCH",
         "stepfunctions._apply_parameters",
@@ -123,6 +125,7 @@ def test_the_seams_are_these(used: list[list[Any]]) -> None:
         "stepfunctions._scaled_sleep",
         "stepfunctions._start_execution",
         "stepfunctions._stop_execution",
+        "tagging.resource_tags",
     }
 
 

@@ -48,7 +48,9 @@ def test_a_schedule_starts_a_planned_run(stack: Deployment) -> None:
     plan = stack.state.plan("nightly", RUN)
     assert plan is not None and plan.hostname == "web1" and [item.source for item in plan.items] == ["etc"]
     items = boto3.client("s3").get_object(Bucket="state", Key=given["items"]["key"])["Body"].read()
-    assert json.loads(items) == [{"source": "etc", "timeout_seconds": 86_400 + STORING_SECONDS}]
+    assert json.loads(items) == [
+        {"source": "etc", "timeout_seconds": 86_400 + STORING_SECONDS, "cleanup": False},
+    ]
 
 
 def test_the_same_scheduled_time_makes_one_run(stack: Deployment) -> None:

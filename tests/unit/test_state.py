@@ -49,7 +49,7 @@ def test_plan_and_the_items_of_its_map(state: State) -> None:
     key = state.put_plan(a_plan("db"), [MapItem("db", 60)])
     assert state.plan("nightly", "run-1") == a_plan("db")
     assert key == "runs/nightly/run-1/items.json"
-    assert content(key) == [{"source": "db", "timeout_seconds": 60}]
+    assert content(key) == [{"source": "db", "timeout_seconds": 60, "cleanup": False}]
 
 
 def test_every_record_comes_back_from_where_the_layout_says(state: State) -> None:
