@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from backups.databases.mysql_client import Client, QueryError, names_in_sql
 from backups.databases.mysql_directives import Directives
@@ -40,6 +41,8 @@ class Preflight:
     events: bool
     encrypted: bool
     """Whether the connection must be."""
+    program: Literal["MariaDB", "MySQL"]
+    """Whose the dump's program is."""
 
     def run(self) -> Findings:
         """Raises SourceError in plain words, CommandError when the client is missing, StoppedError."""
@@ -55,6 +58,8 @@ class Preflight:
                 f"MySQL server {self.server}: it does not encrypt connections",
                 hint="switch TLS on at the server, or leave 'ssl' out",
             )
+        if self.program == "MariaDB" and "mariadb" not in version.lower():
+            self._refuse_generated_columns()
         account = _Account(self.client, version, user)
         warnings: list[str] = []
         size = SIZE_EXTRA
@@ -71,6 +76,30 @@ class Preflight:
             warnings += self._warnings(account, database, where)
             size += self._size(database)
         return Findings(tuple(warnings), size)
+
+    def _refuse_generated_columns(self) -> None:
+        """MariaDB's program writes values for generated columns, and MySQL refuses to load such a dump."""
+        if not self.client.rows(
+            "SELECT 1 FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = 'information_schema'"
+            " AND COLUMN_NAME = 'GENERATION_EXPRESSION' LIMIT 1"
+        ):
+            return  # older than these columns
+        for database in self.databases or [""]:
+            found = self.client.rows(
+                "SELECT DISTINCT TABLE_SCHEMA, TABLE_NAME FROM information_schema.COLUMNS"  # noqa: S608
+                f" WHERE GENERATION_EXPRESSION <> '' AND {_within('TABLE_SCHEMA', database)} ORDER BY 1, 2",
+                database,
+            )
+            tables = [f"{schema}.{table}" for schema, table in found]
+            tables = [table for table in tables if f"--ignore-table={table}" not in self.directives.arguments]
+            if tables:
+                more = f" and {len(tables) - _SHOWN} more" if len(tables) > _SHOWN else ""
+                raise SourceError(
+                    f"MySQL server {self.server}: MariaDB's mysqldump writes values for generated columns, and MySQL "
+                    f"would refuse to load them: {', '.join(tables[:_SHOWN])}{more}",
+                    hint="install MySQL's own mysqldump and mysql, before MariaDB's on PATH; or leave the tables out: "
+                    f"'directives': '--ignore-table={tables[0]}'",
+                )
 
     def _missing(self, account: _Account, database: str) -> list[tuple[str, str]]:
         """What the dump would leave out or stumble over, each with the statement that helps."""

@@ -125,6 +125,7 @@ class MySQL(Source):
                 directives=directives,
                 events=not self.noevents,
                 encrypted=not self.defaults and (self.ssl in ("required", "verify") or bool(self.ssl_ca)),
+                program=flavour(program),
             ).run()
             return MySQLStream(
                 Command(self._argv(program, options, directives)),

@@ -19,7 +19,7 @@ PASSWORD = "s3cret-of-the-user"
 SCHEMA = """
 CREATE TABLE people (
   id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(100), photo LONGBLOB, bits BIT(9), spot POINT,
-  price DECIMAL(30,10), born DATETIME(6), data JSON, length INT AS (LENGTH(name)) PERSISTENT
+  price DECIMAL(30,10), born DATETIME(6), data JSON, length INT AS (LENGTH(name)) STORED
 ) CHARACTER SET utf8mb4;
 INSERT INTO people (name, photo, bits, spot, price, born, data) VALUES
   ('Zoë 🦔 \\\\ '' " \\n\\t end', x'00ff0a0d1a5c2722', b'101010101', POINT(1.5, -2), 12345678901234567890.0123456789,

@@ -125,7 +125,7 @@ class MariaDB:
             with self.log.open("ab") as log:
                 self._process = subprocess.Popen(
                     [
-                        *(_program("mariadbd"), "--no-defaults", as_user, f"--datadir={data}", "--skip-log-bin"),
+                        *(*self._server(), as_user, f"--datadir={data}", "--skip-log-bin"),
                         *(f"--port={self.port}", f"--bind-address={self.host}", f"--socket={self._socket}"),
                         *(f"--pid-file={self.directory / 'pid'}", "--skip-name-resolve", *self._options),
                     ],
@@ -138,6 +138,10 @@ class MariaDB:
         else:
             raise RuntimeError(f"MariaDB did not start:\n{self.log.read_text(errors='replace')[-3000:]}")
         self._welcome()
+
+    def _server(self) -> list[str]:
+        """The server's program, and what only this kind of server takes."""
+        return [_program("mariadbd"), "--no-defaults"]
 
     def _install(self, data: Path, as_user: str) -> None:
         subprocess.run(
@@ -175,8 +179,10 @@ class MariaDB:
         subprocess.run(
             [_program("mariadb"), "--no-defaults", f"--socket={self._socket}", "--user=root"],
             input=(
-                f"GRANT ALL ON *.* TO '{ADMIN}'@'127.0.0.1' IDENTIFIED BY '{quoted}' WITH GRANT OPTION;"
-                f"GRANT ALL ON *.* TO '{ADMIN}'@'localhost' IDENTIFIED BY '{quoted}' WITH GRANT OPTION"
+                f"CREATE USER IF NOT EXISTS '{ADMIN}'@'127.0.0.1' IDENTIFIED BY '{quoted}';"
+                f"CREATE USER IF NOT EXISTS '{ADMIN}'@'localhost' IDENTIFIED BY '{quoted}';"
+                f"GRANT ALL ON *.* TO '{ADMIN}'@'127.0.0.1' WITH GRANT OPTION;"
+                f"GRANT ALL ON *.* TO '{ADMIN}'@'localhost' WITH GRANT OPTION"
             ).encode(),
             check=True,
             capture_output=True,

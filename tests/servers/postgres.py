@@ -33,9 +33,15 @@ class Postgres:
     user = ADMIN
     password = ADMIN_PASSWORD
 
-    def __init__(self, *, hba: str = "", certificate: tuple[bytes, bytes] | None = None) -> None:
-        """``hba`` goes before the lines of pg_hba.conf; ``certificate`` is its key and its chain, in PEM."""
+    def __init__(
+        self, *, hba: str = "", certificate: tuple[bytes, bytes] | None = None, programs: Path | None = None
+    ) -> None:
+        """``hba`` goes before the lines of pg_hba.conf; ``certificate`` is its key and its chain, in PEM.
+
+        ``programs`` is the directory of another version than this machine's newest.
+        """
         self.port = 0
+        self._programs = programs
         self._certificate = certificate
         self._hba = hba
         self.process_id = 0
@@ -73,7 +79,7 @@ class Postgres:
     def execute(self, sql: str, database: str = "postgres") -> str:
         """Run statements as the administrator; returns what they print, fields with bars between."""
         done = subprocess.run(
-            [program("psql"), *_QUIET, f"--dbname={self.parameters(database)}"],
+            [self._program("psql"), *_QUIET, f"--dbname={self.parameters(database)}"],
             input=sql.encode(),
             env=self.environment,
             capture_output=True,
@@ -85,7 +91,7 @@ class Postgres:
 
     def dump(self, database: str, *arguments: str) -> str:
         """What the server's own dump program prints with these arguments, as the administrator."""
-        argv = [program("pg_dump"), *arguments, f"--dbname={self.parameters(database)}"]
+        argv = [self._program("pg_dump"), *arguments, f"--dbname={self.parameters(database)}"]
         return subprocess.run(argv, env=self.environment, capture_output=True, check=True).stdout.decode()
 
     def kill(self) -> None:
@@ -146,11 +152,14 @@ class Postgres:
         lines = [f"{name} = '{value}'\n" for name, value in settings.items()]
         (self._data / "postgresql.auto.conf").write_text("".join(lines))
 
+    def _program(self, name: str) -> str:
+        return str(self._programs / name) if self._programs else program(name)
+
     def _run(self, name: str, *arguments: str) -> None:
         user, group = self._account or (None, None)
         with tempfile.TemporaryFile() as errors:  # what starts a server keeps what it inherits: a pipe would not end
             done = subprocess.run(
-                [program(name), *arguments],
+                [self._program(name), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,

@@ -1,0 +1,170 @@
+"""Databases on servers that no stable Debian has: Oracle's MySQL, and a PostgreSQL newer than this machine's clients.
+
+Both come from Debian sid, by the mirror that apt is configured with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backups.context import Context
+from backups.databases import pgsql_programs
+from backups.errors import CommandError, SourceError
+from tests.contract import databases as mysql
+from tests.contract import postgres_databases as pgsql
+from tests.servers.debian import unpacked
+from tests.servers.mariadb import database
+from tests.servers.oracle_mysql import PACKAGES, OracleMySQL
+from tests.servers.postgres import Postgres
+from tests.servers.postgres import database as postgres_database
+
+pytestmark = pytest.mark.xdist_group("debian sid")
+
+
+@pytest.fixture(scope="module")
+def sid() -> Path:
+    return unpacked("sid", *PACKAGES, "postgresql")
+
+
+@pytest.fixture(scope="module")
+def oracle(sid: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OracleMySQL]:
+    with OracleMySQL(tmp_path_factory.mktemp("mysql"), sid) as server:
+        yield server
+
+
+@pytest.fixture
+def live(oracle: OracleMySQL) -> Iterator[str]:
+    with database(oracle, "live") as made:
+        oracle.execute(mysql.SCHEMA.replace("AS (LENGTH(name)) STORED", ""), made)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def programs(sid: Path) -> Iterator[Path]:
+    """The newer PostgreSQL's programs, where the account that runs the server may enter."""
+    with contextlib.ExitStack() as stack:
+        if not all(directory.stat().st_mode & stat.S_IXOTH for directory in sid.parents):
+            open_to_all = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sid-")))
+            open_to_all.chmod(0o755)
+            sid = Path(shutil.copytree(sid / "usr", open_to_all / "usr", symlinks=True)).parent
+        (found,) = sid.glob("usr/lib/postgresql/*/bin")
+        yield found
+
+
+@pytest.fixture(scope="module")
+def newer(programs: Path) -> Iterator[Postgres]:
+    with Postgres(programs=programs) as server:
+        yield server
+
+
+@pytest.fixture
+def ledger(newer: Postgres) -> Iterator[str]:
+    with postgres_database(newer, "ledger") as made:
+        newer.execute(pgsql.SCHEMA, made)
+        yield made
+
+
+@pytest.mark.parametrize("client", ["MariaDB's", "MySQL's own"])
+def test_a_mysql_database_comes_back_the_same(
+    client: str, oracle: OracleMySQL, live: str, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if client == "MySQL's own":
+        monkeypatch.setenv("PATH", f"{oracle.clients}{os.pathsep}{os.environ['PATH']}")
+    one = mysql.source(oracle, live)
+    (version,) = one.tools().values()
+    assert ("MariaDB" in version) == (client == "MariaDB's"), version
+    assert "MariaDB" not in oracle.execute("SELECT VERSION(), @@version_comment")
+    data, warnings = mysql.dump(one, context)
+    assert warnings == []
+    with database(oracle, "live_restored") as other:
+        mysql.restore(oracle, other, data, context)
+        assert mysql.described(oracle, other) == mysql.described(oracle, live)
+        oracle.execute("CALL grow(1)", other)
+        assert "trigger; 🦔" in oracle.execute("SELECT what FROM log", other)
+
+
+def test_generated_columns_come_back_by_mysql_s_own_client_and_are_refused_by_mariadb_s(
+    oracle: OracleMySQL, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MariaDB's would write values for them, which MySQL refuses when the dump is loaded."""
+    with database(oracle, "made") as made, database(oracle, "made_restored") as other:
+        oracle.execute("CREATE TABLE t (a INT, b INT AS (a * 2) STORED); INSERT INTO t (a) VALUES (7)", made)
+        oracle.execute("CREATE TABLE u (a INT)", made)
+        with pytest.raises(SourceError, match=r"would refuse to load them: made\.t ") as caught:
+            mysql.dump(mysql.source(oracle, made), context)
+        assert "MySQL's own mysqldump" in caught.value.hint
+        ignored = mysql.source(oracle, made, directives="--ignore-table=made.t")
+        assert b"CREATE TABLE `u`" in mysql.dump(ignored, context)[0]
+        monkeypatch.setenv("PATH", f"{oracle.clients}{os.pathsep}{os.environ['PATH']}")
+        mysql.restore(oracle, other, mysql.dump(mysql.source(oracle, made), context)[0], context)
+        assert oracle.execute("SELECT a, b FROM t", other) == "7\t14\n"
+
+
+def test_mysql_s_own_privilege_for_routines_is_asked_for(oracle: OracleMySQL, live: str, context: Context) -> None:
+    oracle.execute(f"CREATE USER reader@'%' IDENTIFIED BY '{mysql.PASSWORD}'")
+    mysql.grant(oracle, "reader", f"SELECT, SHOW VIEW, TRIGGER, EVENT, LOCK TABLES, EXECUTE ON {live}.*")
+    limited = mysql.source(oracle, live, dbuser="reader", dbpass=mysql.PASSWORD)
+    with pytest.raises(SourceError, match="stored procedures and functions would be left out") as caught:
+        mysql.dump(limited, context)
+    oracle.execute(caught.value.hint)
+    assert "SHOW_ROUTINE" in caught.value.hint
+    assert b"CREATE PROCEDURE" in re.sub(rb"DEFINER=\S+ |/\*!\d+ |\*/", b"", mysql.dump(limited, context)[0])
+
+
+def test_a_wrong_password_is_named_by_mysql_too(oracle: OracleMySQL, live: str, context: Context) -> None:
+    with pytest.raises(SourceError, match="the user or the password is wrong") as caught:
+        mysql.dump(mysql.source(oracle, live, dbpass="plantéd wrong one"), context)
+    assert "plantéd" not in str(caught.value)
+
+
+def test_a_postgresql_server_newer_than_every_client_is_refused_plainly(
+    newer: Postgres, ledger: str, context: Context
+) -> None:
+    server = int(newer.execute("SHOW server_version_num")) // 10_000
+    client = pgsql_programs.newest("pg_dump").major
+    assert client is not None and client < server
+    expected = f"the server is PostgreSQL {server}, and the newest pg_dump here is of version {client}"
+    with pytest.raises(CommandError, match=expected) as caught:
+        pgsql.dump(pgsql.source(newer, ledger), context)
+    assert caught.value.hint == f"install the package postgresql-client-{server}"
+    assert list(context.tmpdir.iterdir()) == []
+
+
+@pytest.fixture
+def both_clients(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside this machine's clients stand the newer ones, as in the worker's image."""
+    more = (*pgsql_programs.DIRECTORIES, str(programs))
+    monkeypatch.setattr(pgsql_programs, "DIRECTORIES", more)
+
+
+@pytest.mark.usefixtures("both_clients")
+@pytest.mark.parametrize("form", ["plain", "custom"])
+def test_with_its_own_client_it_comes_back_the_same(form: str, newer: Postgres, ledger: str, context: Context) -> None:
+    one = pgsql.source(newer, ledger, format=form)
+    data, warnings = pgsql.dump(one, context)
+    assert warnings == []
+    server = int(newer.execute("SHOW server_version_num")) // 10_000
+    assert re.search(rf"\(PostgreSQL\) {server}\b", one.tools()["pg_dump"])
+    with postgres_database(newer, "ledger_restored") as other:
+        pgsql.restore(newer, other, data, context, archive=form == "custom")
+        assert pgsql.described(newer, other) == pgsql.described(newer, ledger)
+
+
+@pytest.mark.usefixtures("both_clients")
+def test_an_older_server_is_read_by_the_client_of_its_version(postgres: Postgres, context: Context) -> None:
+    server = int(postgres.execute("SHOW server_version_num")) // 10_000
+    with postgres_database(postgres, "older") as made:
+        postgres.execute("CREATE TABLE t AS SELECT 7 AS a", made)
+        one = pgsql.source(postgres, made)
+        data, _ = pgsql.dump(one, context)
+    assert re.search(rf"\(PostgreSQL\) {server}\b", one.tools()["pg_dump"])
+    assert f"-- Dumped by pg_dump version {server}.".encode() in data
