@@ -19,6 +19,7 @@ class Env:
     state_machine: str
     job_parameters: str
     messages: str
+    schedules: str
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Env:
@@ -28,6 +29,7 @@ class Env:
             "state_machine": "BACKUPS_STATE_MACHINE",
             "job_parameters": "BACKUPS_JOB_PARAMETERS",
             "messages": "BACKUPS_MESSAGES",
+            "schedules": "BACKUPS_SCHEDULES",
         }
         missing = [name for name in names.values() if not environ.get(name)]
         if missing:

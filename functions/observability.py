@@ -1,4 +1,4 @@
-"""Logger, tracer and metrics of every function, made once, and the one frame that each handler runs in."""
+"""Logger and tracer of every function, made once, and the one frame that each handler runs in."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools import Logger, Tracer
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from backups.context import Context
 from backups.notifying import is_permanent
-from backups.records import Outcome
 from backups.secrets import Scrubber, ScrubbingFilter, Secrets
 
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
@@ -26,7 +24,6 @@ scrub = Scrubber()
 
 logger = Logger(service="backups")
 tracer = Tracer(service="backups")
-metrics = Metrics(namespace="Backups", service="backups")
 
 
 class _KeepTraceback(ScrubbingFilter):
@@ -55,15 +52,6 @@ class PermanentError(FunctionError):
 def private_context() -> Context:
     """A context whose secrets are resolved anew for each invocation, since they may have been rotated."""
     return Context(tmpdir=Path(tempfile.gettempdir()), secrets=Secrets(scrub=scrub))
-
-
-def count_outcome(job: str, outcome: Outcome) -> None:
-    """Send what the alarm of a job watches: each run counts, and each that did not store everything."""
-    metrics.add_dimension(name="job", value=job)
-    metrics.add_metric(name="Runs", unit=MetricUnit.Count, value=1)
-    bad = outcome not in (Outcome.STORED, Outcome.SKIPPED)
-    metrics.add_metric(name="RunsNotStored", unit=MetricUnit.Count, value=int(bad))
-    metrics.flush_metrics()
 
 
 def observed(handler: Handler) -> Callable[[dict[str, Any], LambdaContext], dict[str, Any]]:

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from backups.errors import BackupsError
+from backups.freshness import Seen
 from backups.progress import ProgressRecord
 from backups.pruning.work import WorkRecord
 from backups.records import Notice, Notified, Plan, Pruned, Record, Result, RunReport, Told
@@ -156,6 +157,35 @@ class State:
     def put_notice_told(self, job: str, run: str, notified: Notified) -> None:
         """Store what became of a notice at a channel."""
         self._put(f"notices/{job}/{run}/notified/{notified.channel}.json", notified.model_dump_json())
+
+    def runs(self, job: str, *, after: str) -> list[str]:
+        """Names of the job's runs that come after a name, sorted."""
+        prefix = f"runs/{job}/"
+        pages = self._s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=prefix, Delimiter="/", StartAfter=f"{prefix}{after}"
+        )
+
+        def names() -> list[str]:
+            return [
+                found["Prefix"].removeprefix(prefix).rstrip("/")
+                for page in pages
+                for found in page.get("CommonPrefixes", [])
+            ]
+
+        return self._ask(f"list {prefix}", names, {})
+
+    def reports(self, job: str, runs: Sequence[str]) -> list[RunReport]:
+        """The reports of those of the runs that have ended."""
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            return [report for report in pool.map(lambda run: self.report(job, run), runs) if report]
+
+    def put_seen(self, seen: Seen) -> None:
+        """Store what the watch knows of a job."""
+        self._put(f"watch/{seen.job}.json", seen.model_dump_json())
+
+    def seen(self, job: str) -> Seen | None:
+        """What the watch knew of a job at its last look; None before the first."""
+        return self._get(f"watch/{job}.json", Seen)
 
     def put_verification(self, verification: Verification) -> None:
         """Store how a job's copies stand."""

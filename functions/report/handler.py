@@ -7,7 +7,8 @@ from typing import Any
 
 from backups.cloud.reporting import Finished, conclude
 from functions.environment import Env
-from functions.observability import count_outcome, logger, observed
+from functions.metrics import count_run
+from functions.observability import logger, observed
 
 CLOUD = Env.from_env().cloud()
 
@@ -17,5 +18,6 @@ def handler(event: dict[str, Any]) -> dict[str, Any]:
     """``{input, execution, started}`` becomes ``{outcome, summary, channels: [{job, run, channel, job_file}]}``."""
     conclusion = conclude(CLOUD, Finished.model_validate(event), now=dt.datetime.now(dt.UTC))
     logger.info("%s: %s", conclusion.outcome, conclusion.summary)
-    count_outcome(conclusion.job, conclusion.outcome)
+    if report := CLOUD.state.report(conclusion.job, conclusion.run):
+        count_run(report)
     return conclusion.model_dump(mode="json")

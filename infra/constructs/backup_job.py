@@ -1,9 +1,8 @@
-"""One job: its file in S3, its task with its role, what the orchestrator looks up, its schedule and its alarm."""
+"""One job: its file in S3, its task with its role, what the orchestrator looks up, and its schedule."""
 
 from __future__ import annotations
 
-from aws_cdk import Duration, Stack
-from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import Stack
 from aws_cdk import aws_s3_assets as s3_assets
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
@@ -39,7 +38,7 @@ class BackupJob(Construct):
         # Its key is the hash of its content, so what was planned with it stays what it was.
         file = s3_assets.Asset(self, "File", path=str(deployed.path))
         readable = [f"{file.bucket.bucket_arn}/{file.s3_object_key}"]
-        for reader in ("orchestrator", "report", "ended"):
+        for reader in ("orchestrator", "report", "ended", "watch"):
             functions.allow(reader, [allow(("s3:GetObject",), readable)])
         self.task = workers.task_definition(self, job=self.name, statements=grants.worker(job))
         ssm.StringParameter(
@@ -57,22 +56,3 @@ class BackupJob(Construct):
         )
         if job.settings.schedule:
             schedules.add(self, job)
-        self.alarm = self._alarm()
-
-    def _alarm(self) -> cloudwatch.Alarm:
-        return cloudwatch.Alarm(
-            self,
-            "NotStored",
-            alarm_description=f"Backup job {self.name} did not store everything; docs/operations.md says what to do",
-            metric=cloudwatch.Metric(
-                namespace="Backups",
-                metric_name="RunsNotStored",
-                dimensions_map={"job": self.name, "service": "backups"},
-                statistic="Sum",
-                period=Duration.minutes(5),
-            ),
-            threshold=1,
-            evaluation_periods=1,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-        )

@@ -18,10 +18,10 @@ from infra.settings import Settings
 
 STEPS = ("orchestrator", "settle", "retention", "report", "notify")
 """What a run is made of."""
-NAMES = (*STEPS, "ended")
+NAMES = (*STEPS, "ended", "watch")
 
 _ARCHITECTURES = {"arm64": lambda_.Architecture.ARM_64, "x86_64": lambda_.Architecture.X86_64}
-_MINUTES = {"orchestrator": 2, "settle": 1, "retention": 15, "report": 5, "notify": 5, "ended": 5}
+_MINUTES = {"orchestrator": 2, "settle": 1, "retention": 15, "report": 5, "notify": 5, "ended": 5, "watch": 15}
 _MEMORY = 1024  # MiB: room for the records of ten thousand sources; and the processor's share grows with it
 _RUNS = "runs/*"
 _NOTICES = "notices/*"
@@ -54,6 +54,7 @@ class Functions(Construct):
             "BACKUPS_STATE_BUCKET": foundation.state.bucket_name,
             "BACKUPS_STATE_MACHINE": state_machine_arn,
             "BACKUPS_MESSAGES": messages_arn,
+            "BACKUPS_SCHEDULES": Stack.of(self).stack_name,
             "BACKUPS_JOB_PARAMETERS": job_parameters,
             "POWERTOOLS_SERVICE_NAME": "backups",
             "POWERTOOLS_METRICS_NAMESPACE": "Backups",
@@ -112,6 +113,7 @@ class Functions(Construct):
         self._records("report", write=("job", "report"), look=True)
         self._records("ended", write=("job", "report"), look=True)
         self.allow("ended", [allow(("states:StartExecution",), [messages])])
+        self._watch(messages)
         self._records("notify", write=("notified/*",), look=True)
         bucket = self._foundation.state
         told = [
@@ -129,11 +131,30 @@ class Functions(Construct):
             ],
             why_wild="Executions get their names when they start.",
         )
-        for name in ("orchestrator", "report", "ended"):
+        for name in ("orchestrator", "report", "ended", "watch"):
             resource = parameters.strip("/") + "/*"
             arn = Stack.of(self).format_arn(service="ssm", resource="parameter", resource_name=resource)
             statement = allow(("ssm:GetParameter",), [arn])
             self.allow(name, [statement], why_wild="The parameters of this stack's jobs, and only those.")
+
+    def _watch(self, messages: str) -> None:
+        """It reads what runs and checks left, the jobs and their schedules, and has notices sent."""
+        bucket, stack = self._foundation.state, Stack.of(self)
+        read = [f"{_RUNS}/report.json", "verification/*.json", "watch/*.json", _NOTICES]
+        write = ["watch/*.json", "notices/*/notice.json", "notices/*/job.json"]
+        schedules = stack.format_arn(service="scheduler", resource="schedule", resource_name=f"{stack.stack_name}/*")
+        self.allow(
+            "watch",
+            [
+                allow(("s3:ListBucket",), [bucket.bucket_arn]),
+                allow(("s3:GetObject",), [bucket.arn_for_objects(what) for what in read]),
+                allow(("s3:PutObject",), [bucket.arn_for_objects(what) for what in write]),
+                allow(("scheduler:GetSchedule",), [schedules]),
+                allow(("states:StartExecution",), [messages]),
+                self._foundation.allow_key(),
+            ],
+            why_wild="Jobs and their runs, by their names.",
+        )
 
     def _records(self, name: str, *, write: tuple[str, ...], look: bool = False) -> None:
         bucket = self._foundation.state

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aws_cdk import Duration, RemovalPolicy, Stack, TimeZone
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_scheduler_targets as targets
 from constructs import Construct
@@ -33,6 +36,27 @@ class Schedules(Construct):
         self._role.add_to_policy(foundation.allow_key())
         versions = allow(("lambda:InvokeFunction",), [f"{self._orchestrator.function_arn}:*"])
         acknowledge_wildcards(self._role, [versions], "CDK adds the versions of the function to the function itself.")
+
+    def watch(self, scope: Construct, function: lambda_.Function, jobs: Sequence[str]) -> None:
+        """Have the watch look at these jobs every hour. Its schedule has a dot in its name, as no job's can have."""
+        role = iam.Role(scope, "Role", assumed_by=iam.ServicePrincipal("scheduler.amazonaws.com"))
+        versions = allow(("lambda:InvokeFunction",), [f"{function.function_arn}:*"])
+        acknowledge_wildcards(role, [versions], "CDK adds the versions of the function to the function itself.")
+        scheduler.Schedule(
+            scope,
+            "Schedule",
+            schedule_name="hourly.watch",
+            schedule_group=self._group,
+            description="Looks at every backup job",
+            schedule=scheduler.ScheduleExpression.rate(Duration.hours(1)),
+            target=targets.LambdaInvoke(
+                function,
+                role=role,
+                input=scheduler.ScheduleTargetInput.from_object({"jobs": list(jobs)}),
+                max_event_age=Duration.minutes(30),
+                retry_attempts=3,
+            ),
+        )
 
     def add(self, scope: Construct, job: Job) -> None:
         """The schedule of one job."""

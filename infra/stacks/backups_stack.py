@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from aws_cdk import Annotations, ArnFormat, CfnOutput, Environment, Stack
 from constructs import Construct
 
+from backups.job import Job
 from infra.constructs.alarms import Alarms
 from infra.constructs.backup_job import BackupJob
+from infra.constructs.dashboard import Dashboard
 from infra.constructs.foundation import Foundation
 from infra.constructs.functions import Functions
 from infra.constructs.messages import Messages
@@ -84,7 +86,14 @@ class BackupsStack(Stack):
         for deployed, job in zip(jobs, made, strict=True):
             for index, warning in enumerate(warnings(deployed.job)):
                 Annotations.of(job).add_warning_v2(f"backups:{deployed.name}:{index}", f"{deployed.path}: {warning}")
-        self._alarms(foundation, functions, run, made)
+        schedules.watch(Construct(self, "Watch"), functions["watch"], [deployed.name for deployed in jobs])
+        self._alarms(foundation, functions, run, [deployed.job for deployed in jobs], settings)
+        Dashboard(
+            self,
+            "Overview",
+            jobs=[deployed.job for deployed in jobs],
+            window_minutes=settings.flexible_minutes,
+        )
         self._outputs(foundation, network, functions, workers, run)
 
     def _state_machine(self, name: str) -> str:
@@ -92,13 +101,18 @@ class BackupsStack(Stack):
             service="states", resource="stateMachine", resource_name=name, arn_format=ArnFormat.COLON_RESOURCE_NAME
         )
 
-    def _alarms(self, foundation: Foundation, functions: Functions, run: Run, jobs: Sequence[BackupJob]) -> None:
+    def _alarms(
+        self, foundation: Foundation, functions: Functions, run: Run, jobs: Sequence[Job], settings: Settings
+    ) -> None:
         alarms = Alarms(self, "Alarms", topic=foundation.alarms)
         alarms.watch_runs(run.state_machine)
         for name, function in functions.by_name.items():
             alarms.watch_function(name, function)
         alarms.watch_queue(foundation.dead_letters)
-        alarms.tell(job.alarm for job in jobs)
+        alarms.watch_instances()
+        alarms.watch_the_watch()
+        for job in jobs:
+            alarms.watch_job(job, window_minutes=settings.flexible_minutes)
 
     def _outputs(
         self,
@@ -114,6 +128,7 @@ class BackupsStack(Stack):
             "OrchestratorName": functions["orchestrator"].function_name,
             "NotifyName": functions["notify"].function_name,
             "EndedName": functions["ended"].function_name,
+            "WatchName": functions["watch"].function_name,
             "StateBucket": foundation.state.bucket_name,
             "Cluster": workers.cluster.ref,
             "WorkerSecurityGroup": network.security_group.security_group_id,

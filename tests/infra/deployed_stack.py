@@ -153,6 +153,7 @@ def _loud() -> dict[str, Any]:
 
     return {
         "hostname": "loud1",
+        "schedule": "30 4 * * *",
         "destinations": [{"id": "main", "type": "s3", "bucket": "copies", "prefix": "team-b/"}],
         "notifications": [
             {"id": "hook", "type": "webhook", "url": resolve("hook"), "secret": resolve("hook_key")},

@@ -36,7 +36,7 @@ sys.path.insert(0, {str(bundle.path)!r})
 from functions.{name}.handler import handler
 assert callable(handler)
 import backups.notifying, backups.pruning, boto3
-for service in ("s3", "ssm", "secretsmanager", "stepfunctions", "sts", "kms"):
+for service in ("s3", "ssm", "secretsmanager", "stepfunctions", "sts", "kms", "scheduler"):
     boto3.client(service, region_name="eu-central-1")
 foreign = [m.__file__ for m in sys.modules.values() if "site-packages" in (getattr(m, "__file__", "") or "")]
 assert not foreign, foreign
@@ -45,6 +45,8 @@ assert not foreign, foreign
         "BACKUPS_STATE_BUCKET": "state",
         "BACKUPS_STATE_MACHINE": "arn:aws:states:eu-central-1:123456789012:stateMachine:Backups-run",
         "BACKUPS_JOB_PARAMETERS": "/Backups/jobs/",
+        "BACKUPS_MESSAGES": "arn:aws:states:eu-central-1:123456789012:stateMachine:Backups-messages",
+        "BACKUPS_SCHEDULES": "Backups",
         "AWS_DEFAULT_REGION": "eu-central-1",
     }
     done = subprocess.run(

@@ -36,7 +36,7 @@ def test_retention_follows_the_next_run(deployed: Deployed) -> None:
     for day in ("21", "22"):
         started = deployed.schedule(f"2026-11-{day}T02:30:00Z", sources=["data"])
         assert deployed.ended(started.execution)["status"] == "SUCCEEDED"
-    listed = deployed.cloud.client("s3").list_objects_v2(Bucket="copies")["Contents"]
+    listed = deployed.cloud.client("s3").list_objects_v2(Bucket="copies", Prefix="team-a/")["Contents"]
     assert [item["Key"] for item in listed if not item["Key"].endswith(".json")] == [
         "team-a/web1/2026-11-22/data.tar.zst.gpg"
     ]
@@ -77,6 +77,7 @@ def test_a_job_that_nobody_deployed_fails_and_says_so(deployed: Deployed) -> Non
 
 
 def test_a_channel_that_refuses_ends_in_the_queue_and_changes_no_outcome(deployed: Deployed) -> None:
+    deployed.cloud.client("sqs").purge_queue(QueueUrl=deployed.outputs["DeadLetterQueue"])
     deployed.cloud.client("ssm").put_parameter(
         Name="/slack", Value=f"{deployed.slack.url}-revoked", Type="SecureString", Overwrite=True
     )

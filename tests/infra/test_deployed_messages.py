@@ -45,6 +45,12 @@ def pings(deployed: Deployed) -> list[str]:
     return [r.path.split("?")[0].rpartition(PING_TOKEN)[2] for r in deployed.services.received if "/ping/" in r.path]
 
 
+def notices_told(deployed: Deployed) -> set[str]:
+    """Channels that were told of a notice."""
+    listed = deployed.cloud.client("s3").list_objects_v2(Bucket=deployed.outputs["StateBucket"], Prefix="notices/loud/")
+    return {Path(item["Key"]).stem for item in listed.get("Contents", []) if "/notified/" in item["Key"]}
+
+
 @pytest.fixture(scope="module")
 def refused(deployed: Deployed) -> Started:
     """A good run, one of whose channels refuses for good."""
@@ -109,6 +115,54 @@ def test_a_run_that_is_stopped_is_told(deployed: Deployed) -> None:
     letters = wait_for(lambda: redrive(deployed, "--dry-run")[1], "the refused message is not in the queue", 60)
     assert [(letter["channel"], letter["run"]) for letter in letters] == [("hook", started.run)]
     assert any("the run was stopped by someone" in message["text"] for message in deployed.slack.messages)
+
+
+def test_the_watch_tells_of_a_schedule_that_someone_disabled(deployed: Deployed, refused: Started) -> None:
+    scheduler = deployed.cloud.client("scheduler")
+    found = scheduler.get_schedule(Name="loud", GroupName="Backups")
+    kept = {name: found[name] for name in ("Name", "GroupName", "ScheduleExpression", "FlexibleTimeWindow", "Target")}
+    scheduler.update_schedule(**kept, State="DISABLED")
+    deployed.hooks.set()
+    try:
+        looked = [watch(deployed) for _ in range(2)]
+        assert looked == [{"jobs": 2, "problems": 1}] * 2, "a job could not be looked at"
+        wait_for(lambda: notices_told(deployed) == {"hook", "ops"}, "the notice was not told", 60)
+    finally:
+        deployed.hooks.clear()
+        scheduler.update_schedule(**kept, State="ENABLED")
+    text = "Backups of 'loud' (Job) on 'loud1': the schedule is disabled: no run begins"
+    assert len([message for message in deployed.slack.messages if text in message["text"]]) == 1
+    assert deployed.services.messages[-1]["notice"]["findings"][0]["kind"] == "disabled"
+    seen = deployed.state.seen("loud")
+    assert seen is not None and refused.run in seen.read
+    assert {place.source: bool(place.copies) for place in seen.places} == {
+        "data": True,
+        "gone": False,
+        "endless": False,
+    }
+
+
+def test_what_the_watch_counts_is_what_alarms_look_for(deployed: Deployed) -> None:
+    client = deployed.cloud.client("cloudwatch")
+    names = {"HoursWithoutGoodCopy", "Looks", "RunsFailed", "RunsPartlyFailed", "RemovalsRefused"}
+    alarms = [alarm for alarm in client.describe_alarms()["MetricAlarms"] if alarm["MetricName"] in names]
+    assert {alarm["MetricName"] for alarm in alarms} == names
+    counted = {
+        (metric["MetricName"], *sorted((d["Name"], d["Value"]) for d in metric["Dimensions"]))
+        for metric in client.list_metrics(Namespace="Backups")["Metrics"]
+    }
+    for alarm in alarms:
+        dimensions = sorted((d["Name"], d["Value"]) for d in alarm["Dimensions"])
+        if ("job", "nightly") not in dimensions:  # whether that job ran is up to other tests
+            assert (alarm["MetricName"], *dimensions) in counted
+
+
+def watch(deployed: Deployed) -> dict[str, Any]:
+    """What the schedule does every hour."""
+    schedule = deployed.cloud.client("scheduler").get_schedule(Name="hourly.watch", GroupName="Backups")
+    payload = schedule["Target"]["Input"].encode()
+    answer = deployed.cloud.client("lambda").invoke(FunctionName=deployed.outputs["WatchName"], Payload=payload)
+    return dict(json.loads(answer["Payload"].read()))
 
 
 def test_no_secret_is_in_any_message_queue_record_or_log(deployed: Deployed) -> None:

@@ -32,12 +32,16 @@ def test_cdk_json_lists_the_settings_with_their_defaults() -> None:
 
 
 def test_every_alarm_has_a_section_with_its_way_out(template: dict[str, Any]) -> None:
-    sections = {part.splitlines()[0]: part for part in MANUAL.split("\n### ")[1:]}
-    metrics = {alarm["MetricName"] for alarm in of_type(template, "AWS::CloudWatch::Alarm").values()}
-    assert metrics <= set(sections)
-    for metric in metrics:
+    alarms = MANUAL.split("\n## Alarms\n")[1].split("\n## ")[0]
+    sections = {part.splitlines()[0].lower(): part for part in alarms.split("\n### ")[1:]}
+    linked = {
+        alarm["AlarmDescription"].partition("docs/operations.md#")[2]
+        for alarm in of_type(template, "AWS::CloudWatch::Alarm").values()
+    }
+    assert linked == set(sections)
+    for name, section in sections.items():
         for words in ("**Means:**", "**Look first:**", "**Way out:**"):
-            assert words in sections[metric], f"{metric} lacks {words}"
+            assert section.count(words) == 1, f"{name} lacks {words}"
 
 
 def test_every_log_and_every_output_that_it_names_exists(template: dict[str, Any]) -> None:

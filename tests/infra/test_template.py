@@ -132,6 +132,7 @@ def test_only_retention_may_delete_and_only_the_state_machine_runs_tasks(templat
     assert holders["states:StartExecution"] == {
         "Functionsorchestratorrole",
         "Functionsendedrole",
+        "Functionswatchrole",
         "RunStateMachineRole",
     }
     assert not [action for action in holders if "*" in action]
@@ -202,7 +203,7 @@ def test_roles_are_handed_to_tasks_only(template: Template) -> None:
 
 
 def test_a_job_with_a_schedule_is_scheduled_and_one_without_is_not(template: Template) -> None:
-    (schedule,) = of_type(template, "AWS::Scheduler::Schedule").values()
+    (schedule,) = [s for s in of_type(template, "AWS::Scheduler::Schedule").values() if "." not in s["Name"]]
     assert schedule["Name"] == "nightly"
     assert schedule["ScheduleExpression"] == "cron(30 2 * * ? *)"
     assert schedule["ScheduleExpressionTimezone"] == "Europe/Berlin"
@@ -271,7 +272,8 @@ def test_the_state_bucket_is_closed_encrypted_and_forgets(template: Template) ->
     rules = bucket["LifecycleConfiguration"]["Rules"]
     days = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules}
     assert (days["runs/"], days["notices/"]) == (90, 90)
-    assert all("AbortIncompleteMultipartUpload" in rule for rule in rules) and "VersioningConfiguration" not in bucket
+    aborting = {rule["Prefix"] for rule in rules if "AbortIncompleteMultipartUpload" in rule}
+    assert aborting >= {"runs/", "notices/"} and "VersioningConfiguration" not in bucket
     (key,) = of_type(template, "AWS::KMS::Key").values()
     assert key["EnableKeyRotation"] is True
 
@@ -287,24 +289,63 @@ def test_everything_that_a_person_must_hear_of_has_an_alarm(template: Template) 
         [
             *("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"),
             *("Errors", "Throttles") * len(NAMES),
-            "ApproximateNumberOfMessagesVisible",
-            *["RunsNotStored"] * 2,
+            *("ApproximateNumberOfMessagesVisible", "TemporaryInstancesRemoved", "Looks"),
+            *("RunsFailed", "RunsPartlyFailed", "RemovalsRefused") * 2,
+            "HoursWithoutGoodCopy",
         ]
     )
-    for _, alarm in alarms(template):
-        assert alarm["Threshold"] == 1 and alarm["TreatMissingData"] == "notBreaching"
-        assert [text(action) for action in alarm["AlarmActions"]] == ["<FoundationAlarmsC79D2C89>"]
+    for name, alarm in alarms(template):
+        if name not in ("Looks", "HoursWithoutGoodCopy"):
+            assert (alarm["Threshold"], alarm["TreatMissingData"]) == (1, "notBreaching")
+        for actions in (alarm["AlarmActions"], alarm["OKActions"]):
+            assert [text(action) for action in actions] == ["<FoundationAlarmsC79D2C89>"]
     (subscription,) = of_type(template, "AWS::SNS::Subscription").values()
     assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "ops@example.org")
 
 
-def test_the_alarm_of_a_job_looks_for_what_the_report_function_counts(template: Template) -> None:
-    dimensions = [
-        {d["Name"]: d["Value"] for d in alarm["Dimensions"]}
-        for name, alarm in alarms(template)
-        if name == "RunsNotStored"
-    ]
+@pytest.mark.parametrize("metric", ["RunsFailed", "RunsPartlyFailed", "RemovalsRefused"])
+def test_the_alarms_of_a_job_look_for_what_the_functions_count(template: Template, metric: str) -> None:
+    found = [alarm for name, alarm in alarms(template) if name == metric]
+    assert {alarm["Namespace"] for alarm in found} == {"Backups"}
+    dimensions = [{d["Name"]: d["Value"] for d in alarm["Dimensions"]} for alarm in found]
     assert dimensions == [{"job": name, "service": "backups"} for name in ("nightly", "weekly")]
+
+
+def test_a_nightly_job_is_late_after_26_hours_and_when_nobody_looks(template: Template) -> None:
+    (late,) = [alarm for name, alarm in alarms(template) if name == "HoursWithoutGoodCopy"]  # weekly has no schedule
+    assert (late["Threshold"], late["ComparisonOperator"], late["Statistic"]) == (26, "GreaterThanThreshold", "Maximum")
+    assert {d["Name"]: d["Value"] for d in late["Dimensions"]} == {"job": "nightly", "service": "backups"}
+    (dead,) = [alarm for name, alarm in alarms(template) if name == "Looks"]
+    assert (dead["Threshold"], dead["ComparisonOperator"]) == (1, "LessThanThreshold")
+    for alarm in (late, dead):
+        assert (alarm["TreatMissingData"], alarm["Period"]) == ("breaching", 7200)
+
+
+def test_the_watch_looks_every_hour_and_reads_records_alone(template: Template) -> None:
+    schedules = {s["Name"]: s for s in of_type(template, "AWS::Scheduler::Schedule").values()}
+    hourly = schedules["hourly.watch"]
+    assert (hourly["ScheduleExpression"], hourly["State"]) == ("rate(1 hour)", "ENABLED")
+    assert text(hourly["Target"]["Arn"]).startswith("<Functionswatch")
+    assert json.loads(hourly["Target"]["Input"]) == {"jobs": ["nightly", "weekly"]}
+    rights = grants(template, "Functionswatchrole")
+    assert rights["scheduler:GetSchedule"] == {f"arn:<AWS::Partition>:scheduler:{ACCOUNT}:schedule/Backups/*"}
+    assert rights["s3:PutObject"] == {
+        f"{STATE}/{what}" for what in ("watch/*.json", "notices/*/notice.json", "notices/*/job.json")
+    }
+    assert "secretsmanager:GetSecretValue" not in rights
+    assert not any("example-backups" in arn for arns in rights.values() for arn in arns)
+
+
+def test_the_dashboard_has_a_row_for_each_job(template: Template) -> None:
+    (dashboard,) = of_type(template, "AWS::CloudWatch::Dashboard").values()
+    assert dashboard["DashboardName"] == "Backups"
+    widgets = json.loads(text(dashboard["DashboardBody"]).replace("<AWS::Region>", "eu-central-1"))["widgets"]
+    rows = {w["properties"]["title"]: w["properties"]["metrics"] for w in widgets}
+    for job in ("nightly", "weekly"):
+        assert [metric[1] for metric in rows[job]] == ["HoursSinceSuccess", "RunSeconds", "RunBytes", "CopiesKept"]
+        assert all(metric[0] == "Backups" and job in metric for metric in rows[job])
+    ages = [w["properties"] for w in widgets if w["properties"]["title"].endswith("age of its copies")]
+    assert [[a["value"] for a in age.get("annotations", {}).get("horizontal", [])] for age in ages] == [[26], []]
 
 
 def test_alarms_may_publish_to_the_encrypted_topic(template: Template) -> None:
@@ -338,6 +379,7 @@ def test_outputs_name_what_others_look_for(template: Template) -> None:
         "OrchestratorName",
         "NotifyName",
         "EndedName",
+        "WatchName",
         "StateBucket",
         "Cluster",
         "WorkerSecurityGroup",

@@ -57,6 +57,7 @@ def invoke(stack: Deployment, monkeypatch: pytest.MonkeyPatch) -> Invoke:
     monkeypatch.setenv("BACKUPS_STATE_BUCKET", "state")
     monkeypatch.setenv("BACKUPS_STATE_MACHINE", stack.cloud.state_machine)
     monkeypatch.setenv("BACKUPS_MESSAGES", stack.cloud.messages)
+    monkeypatch.setenv("BACKUPS_SCHEDULES", "Backups")
     monkeypatch.setenv("BACKUPS_JOB_PARAMETERS", "/Backups/jobs/")
     monkeypatch.setenv("POWERTOOLS_TRACE_DISABLED", "true")
 
@@ -84,7 +85,7 @@ def metric(output: str) -> dict[str, Any]:
 
 
 def test_a_missing_variable_is_named() -> None:
-    with pytest.raises(UsageError, match="BACKUPS_STATE_MACHINE, BACKUPS_JOB_PARAMETERS, BACKUPS_MESSAGES"):
+    with pytest.raises(UsageError, match="BACKUPS_STATE_MACHINE, BACKUPS_JOB_PARAMETERS, BACKUPS_MESSAGES, BACKUPS_SCHEDULES"):
         Env.from_env({"BACKUPS_STATE_BUCKET": "state", "BACKUPS_JOB_PARAMETERS": ""})
 
 

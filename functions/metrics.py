@@ -1,0 +1,77 @@
+"""What the functions count in CloudWatch, in namespace Backups. Alarms and the dashboard of infra/ know these names."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+
+from aws_lambda_powertools import Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+from backups.cloud.watch import Look
+from backups.records import Outcome, RunReport
+
+metrics = Metrics(namespace="Backups", service="backups")
+
+Values = dict[str, tuple[MetricUnit, float]]
+
+_HOUR = 3600
+_MOST_PLACES = 100
+"""Sources and destinations of a job with metrics of their own; CloudWatch is paid for each."""
+
+
+def count_run(report: RunReport) -> None:
+    """A run that ended: how, how long it took, what it stored, and what retention was refused."""
+    failed, partly = report.outcome is Outcome.FAILED, report.outcome is Outcome.PARTIAL
+    refused = sum(len(record.refused) + bool(record.error) for record in report.pruned)
+    counts = {
+        "Runs": 1,
+        "RunsNotStored": int(failed or partly),
+        "RunsFailed": int(failed),
+        "RunsPartlyFailed": int(partly),
+        "RemovalsRefused": refused,
+    }
+    values: Values = {name: (MetricUnit.Count, value) for name, value in counts.items()}
+    if report.outcome is not Outcome.SKIPPED:
+        values["RunSeconds"] = (MetricUnit.Seconds, (report.finished - report.started).total_seconds())
+        values["RunBytes"] = (MetricUnit.Bytes, sum(result.size for result in report.results))
+    _send({"job": report.job}, values)
+
+
+def count_state(look: Look, now: dt.datetime) -> None:
+    """How a job stands, between its runs: as a whole by the worst of its places, and by place while these are few."""
+    places, job = look.seen.places, look.seen.job
+    kept = [place.kept for place in places if place.kept is not None]
+    values: Values = {
+        "HoursWithoutGoodCopy": (MetricUnit.NoUnit, max((_hours(place.age(now)) for place in places), default=0.0)),
+        "HoursSinceSuccess": (MetricUnit.NoUnit, _hours(now - (look.seen.success or look.seen.since))),
+        "Problems": (MetricUnit.Count, len(look.found)),
+    }
+    if kept:
+        values["CopiesKept"] = (MetricUnit.Count, min(kept))
+    _send({"job": job}, values)
+    for place in places if len(places) <= _MOST_PLACES else ():
+        values = {"HoursWithoutGoodCopy": (MetricUnit.NoUnit, _hours(place.age(now)))}
+        if place.copies:
+            values["CopyBytes"] = (MetricUnit.Bytes, place.copies[0].size)
+        if place.kept is not None:
+            values["CopiesKept"] = (MetricUnit.Count, place.kept)
+        _send({"job": job, "source": place.source, "destination": place.destination}, values)
+
+
+def count_look() -> None:
+    """Every job was looked at. An alarm rings when this stays away."""
+    _send({}, {"Looks": (MetricUnit.Count, 1)})
+
+
+def _hours(age: dt.timedelta) -> float:
+    return round(age.total_seconds() / _HOUR, 2)
+
+
+def _send(dimensions: Mapping[str, str], values: Values) -> None:
+    """One line of output, which CloudWatch takes apart; the service's name is a dimension of all of them."""
+    for name, value in dimensions.items():
+        metrics.add_dimension(name=name, value=value)
+    for name, (unit, number) in values.items():
+        metrics.add_metric(name=name, unit=unit, value=number)
+    metrics.flush_metrics()
