@@ -22,6 +22,7 @@ from backups.pruning import prune
 from backups.records import Notified, Outcome, Plan, PlanItem, Pruned, Result, RunReport, overall
 from backups.running import run_source
 from backups.secrets import Secrets
+from backups.snapshots.pruning import with_snapshots
 from backups.storing import Connections
 from backups.watching import Watch
 from backups.workspace import BusyError, job_lock, private_directory
@@ -175,16 +176,19 @@ def _apply_retention(
         if context.cancel.stopped:
             break
         watch.note(f"retention at {id_}")
-        pruned += _prune_at(job, id_, sources, planned, context)
+        pruned += _prune_at(job, id_, sources, planned, results, context)
     return pruned
 
 
-def _prune_at(job: Job, id_: str, sources: Sequence[str], planned: Plan, context: Context) -> Sequence[Pruned]:
+def _prune_at(
+    job: Job, id_: str, sources: Sequence[str], planned: Plan, results: Sequence[Result], context: Context
+) -> Sequence[Pruned]:
     config = job.destination(id_)
     connections = Connections([config], context)
     try:
         now = dt.datetime.now(dt.UTC)
         records = prune(job, config, connections.get(id_), sources, today=planned.date, now=now)[1]
+        records = with_snapshots(records, job, results, context, today=planned.date, now=now)
         return [scrubbed(record, context.secrets.scrub) for record in records]
     except BackupsError as error:
         problem = str(error)

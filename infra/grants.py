@@ -18,6 +18,7 @@ from backups.job import Job
 from backups.naming import host_prefix, legacy_prefix
 from backups.notifications.sns import Sns
 from backups.secrets import references
+from infra.snapshot_grants import logins_of_snapshots, removing_snapshots, taking_snapshots
 
 _WRITE = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:GetObject", "s3:GetObjectVersion")
 _LIST = ("s3:ListBucket", "s3:ListBucketVersions")
@@ -44,6 +45,7 @@ class Grants:
             *self._secrets((*job.sources, *job.destinations, job.settings)),
             *self._named_keys(_ENCRYPT, job),
             *self._other_keys(_ENCRYPT),
+            *taking_snapshots(self.stack, job, self.keys),
         ]
 
     def retention(self, jobs: Iterable[Job]) -> list[iam.PolicyStatement]:
@@ -52,9 +54,10 @@ class Grants:
         return [
             *(statement for job in jobs for d in _buckets(job) for statement in self._prune(job, d)),
             *_roles(jobs),
-            *self._secrets(d for job in jobs for d in job.destinations),
+            *self._secrets([*(d for job in jobs for d in job.destinations), *logins_of_snapshots(jobs)]),
             *(statement for job in jobs for statement in self._named_keys(_DECRYPT, job)),
             *self._other_keys(_DECRYPT),
+            *(statement for job in jobs for statement in removing_snapshots(self.stack, job)),
         ]
 
     def notify(self, jobs: Iterable[Job]) -> list[iam.PolicyStatement]:

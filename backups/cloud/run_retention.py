@@ -22,6 +22,7 @@ from backups.notifying import scrubbed
 from backups.pruning import Task, Work
 from backups.pruning.prune import go_on
 from backups.records import Record
+from backups.snapshots.pruning import with_snapshots
 
 
 class Turn(Record):
@@ -77,9 +78,10 @@ def prune_after(state: State, place: Place, context: Context, limits: Limits, *,
     Nothing is listed or removed when nothing was stored. What goes wrong at the destination is told in the records.
     Raises BackupsError when the state bucket or the job file can't be read.
     """
+    results = state.results(place.job, place.run)
     stored = {
         result.source: at.key or result.key
-        for result in state.results(place.job, place.run)
+        for result in results
         for at in result.destinations
         if at.destination == place.destination and at.status == "stored"
     }
@@ -92,7 +94,8 @@ def prune_after(state: State, place: Place, context: Context, limits: Limits, *,
         number = place.turn.number + 1
         state.put_retention(place.job, place.run, place.destination, number, work.record())
         return Turn(number=number, removed=work.removed_count)
-    records = [scrubbed(record, context.secrets.scrub) for record in work.pruned()]
+    pruned = with_snapshots(work.pruned(), job, results, context, today=work.task.today, now=work.task.now)
+    records = [scrubbed(record, context.secrets.scrub) for record in pruned]
     state.put_pruned(place.job, place.run, records)
     failed = sum(bool(record.error or record.refused) for record in records)
     return Turn(number=place.turn.number, done=True, removed=work.removed_count, failed=failed)

@@ -52,12 +52,12 @@ def with_snapshots(
     *,
     today: dt.date,
     now: dt.datetime,
-) -> list[Pruned]:
+) -> tuple[Pruned, ...]:
     """The records of one destination, with the snapshots of the sources that it is the first one of that stored.
 
     So whoever prunes destinations one by one, perhaps at the same time, prunes a source's snapshots once.
     """
-    return [_with(record, job, results, context, today, now) for record in records]
+    return tuple(_with(record, job, results, context, today, now) for record in records)
 
 
 def _with(

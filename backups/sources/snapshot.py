@@ -22,6 +22,8 @@ from backups.sources.base import Source, SourceStream
 
 _TARGETS = ("volume_id", "instance_id", "instancename", "clustername")
 
+_NAME = r"^([A-Za-z][A-Za-z0-9-]{0,62})?$"
+
 Region = Annotated[str, Field(pattern=r"^([a-z]{2}(-[a-z]+)+-\d)?$")]
 
 
@@ -47,10 +49,10 @@ class Snapshot(Source):
     exclude_boot_volume: Flag = False
     """Leave out the volume that the EC2 instance boots from."""
 
-    instancename: str = Field("", max_length=63)
+    instancename: str = Field("", pattern=_NAME)
     """Name of the RDS instance."""
 
-    clustername: str = Field("", max_length=63)
+    clustername: str = Field("", pattern=_NAME)
     """Name of the Aurora cluster."""
 
     region: Region = ""
@@ -62,7 +64,7 @@ class Snapshot(Source):
     copy_to_region: Region = ""
     """AWS region that each snapshot is copied to as well; both are kept and removed together."""
 
-    copy_kms_key_id: str = ""
+    copy_kms_key_id: str = Field("", pattern=r"^(arn:[a-z-]+:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+)?$")
     """KMS key there for the copies, as an ARN; needed for an encrypted RDS snapshot, else the region's default."""
 
     wait_limit: Positive = 24 * 3600

@@ -22,6 +22,8 @@ from tests.unit.copies import NOW, TODAY
 
 TASK = Task(job="nightly", run="20261123T020000Z", hostname="web1", source="data", key="web1/2026-11-23/data.json.gpg")
 
+KEY = "arn:aws:kms:eu-west-3:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
 
 def snapshot(**fields: Any) -> Snapshot:
     (source,) = parsed(job_with("sources", {"type": "snapshot", "id": "data", **fields})).sources
@@ -37,7 +39,10 @@ def snapshot(**fields: Any) -> Snapshot:
         ({"instance_id": "vol-1"}, "sources[0].instance_id"),
         ({"volume_id": "vol-1", "exclude_boot_volume": True}, "'exclude_boot_volume' is about the volumes"),
         ({"volume_id": "vol-1", "region": "Frankfurt"}, "sources[0].region"),
-        ({"volume_id": "vol-1", "copy_kms_key_id": "arn:aws:kms:…"}, "is for the copies in 'copy_to_region'"),
+        ({"volume_id": "vol-1", "copy_kms_key_id": KEY}, "is for the copies in 'copy_to_region'"),
+        ({"volume_id": "vol-1", "copy_to_region": "eu-west-3", "copy_kms_key_id": "*"}, "sources[0].copy_kms_key_id"),
+        ({"instancename": "shop*"}, "sources[0].instancename"),
+        ({"clustername": "{{resolve:ssm:name}}"}, "sources[0].clustername"),
         ({"volume_id": "vol-1", "region": "eu-west-1", "copy_to_region": "eu-west-1"}, "of the snapshots themselves"),
         ({"volume_id": "vol-1", "wait_limit": 0}, "sources[0].wait_limit"),
         ({"volume_id": "vol-1", "aws_access_key_id": "AKIA"}, "give both 'aws_access_key_id' and"),
