@@ -14,7 +14,7 @@ import pytest
 from infra.app import build
 from infra.bundle import ROOT
 from tests.infra.conftest import CONTEXT, JOBS
-from tests.infra.test_template import of_type, text
+from tests.infra.test_template import machine, of_type, text
 
 pytestmark = pytest.mark.xdist_group("assembly")
 
@@ -81,8 +81,7 @@ def test_an_existing_vpc_is_used_as_it_is(tmp_path: Path) -> None:
     assert not [r for r in template["Resources"].values() if r["Type"].startswith(("AWS::EC2::VPC", "AWS::EC2::Sub"))]
     (group,) = of_type(template, "AWS::EC2::SecurityGroup").values()
     assert group["VpcId"] == "vpc-0123456789abcdef0"
-    (machine,) = of_type(template, "AWS::StepFunctions::StateMachine").values()
-    substitutions = machine["DefinitionSubstitutions"]
+    substitutions = machine(template, "Backups-run")["DefinitionSubstitutions"]
     assert (substitutions["Subnets"], substitutions["AssignPublicIp"]) == (
         "subnet-01234567,subnet-89abcdef",
         "DISABLED",
@@ -92,10 +91,9 @@ def test_an_existing_vpc_is_used_as_it_is(tmp_path: Path) -> None:
 def test_nat_gateways_hide_the_workers(tmp_path: Path) -> None:
     template = synthesized(tmp_path, nat_gateways=1, flexible_minutes=30, worker_disk=100, jobs=str(JOBS))
     assert len(of_type(template, "AWS::EC2::NatGateway")) == 1
-    (machine,) = of_type(template, "AWS::StepFunctions::StateMachine").values()
-    substitutions = machine["DefinitionSubstitutions"]
+    substitutions = machine(template, "Backups-run")["DefinitionSubstitutions"]
     assert substitutions["AssignPublicIp"] == "DISABLED" and "WorkersSubnet1" in text(substitutions["Subnets"])
-    (schedule,) = of_type(template, "AWS::Scheduler::Schedule").values()
+    schedule = next(s for s in of_type(template, "AWS::Scheduler::Schedule").values() if s["Name"] == "nightly")
     assert schedule["FlexibleTimeWindow"] == {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 30}
     disks = {task["EphemeralStorage"]["SizeInGiB"] for task in of_type(template, "AWS::ECS::TaskDefinition").values()}
     assert disks == {100}
