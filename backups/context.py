@@ -11,6 +11,7 @@ from pathlib import Path
 
 from backups.errors import StoppedError
 from backups.secrets import Secrets
+from backups.staging import Place
 
 log = logging.getLogger("backups")
 
@@ -97,3 +98,5 @@ class Context:
     pause: Callable[[float], None] = field(default=time.sleep)
     """Waits so many seconds because a service asked for it; whoever limits the time does not count them."""
     task: Task = field(default_factory=Task)
+    staging: Place | None = None
+    """Where streams of other hosts are staged; None on one machine, where the source names a stack."""

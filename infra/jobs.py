@@ -11,6 +11,7 @@ from backups.cloud.orchestration import JOB_NAME
 from backups.errors import JobError, UsageError
 from backups.job import Job, load_job
 from backups.secrets import REFERENCE, references
+from backups.sources.folder import Folder
 
 _LOCAL_SERVICES = {"env": "an environment variable", "file": "a file"}
 
@@ -55,10 +56,10 @@ def refusals(job: Job) -> list[str]:
 def warnings(job: Job) -> Iterator[str]:
     """What someone who deploys the job should know."""
     for index, source in enumerate(job.declared):
-        if source.type == "folder":
+        if isinstance(source, Folder) and not source.host:
             yield (
-                f"sources[{index}]: without an agent on a host, a deployed folder source reads the worker task's own "
-                "file system: mount what it names into the task, or run the job on the host"
+                f"sources[{index}]: without 'host', a deployed folder source reads the worker task's own file system: "
+                "name the host, or mount into the task what it names"
             )
 
 

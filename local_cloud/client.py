@@ -20,6 +20,7 @@ from botocore.config import Config
 
 from backups.errors import BackupsError
 from local_cloud.assembly import Deployer
+from local_cloud.hosts import ONLINE, Host, make_host
 from local_cloud.sandbox import descendants
 from local_cloud.server import READY
 from local_cloud.settings import ACCOUNT
@@ -194,6 +195,18 @@ class LocalCloud:
         found: list[int] = []
         for record in sorted((self.state_dir / "tasks" / task_arn.rpartition("/")[2]).glob("*.pid")):
             with contextlib.suppress(FileNotFoundError):  # it ended just now
+                found += descendants(int(record.read_text()))
+        return found
+
+    def host(self, id_: str, *, tags: Mapping[str, str] | None = None, ping: str = ONLINE) -> Host:
+        """Make a host with an SSM agent, or change what is said of it; its directory holds what it leaves."""
+        return make_host(self.state_dir, id_, dict(tags or {}), ping)
+
+    def host_processes(self, id_: str) -> list[int]:
+        """The process ids of what runs on a host, outermost first."""
+        found: list[int] = []
+        for record in sorted((self.state_dir / "hosts" / id_ / "commands").glob("*.pid")):
+            with contextlib.suppress(FileNotFoundError, ValueError):  # it ended, or begins, just now
                 found += descendants(int(record.read_text()))
         return found
 

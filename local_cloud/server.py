@@ -23,7 +23,7 @@ from local_cloud.settings import ACCOUNT, LOOPBACK, Settings, SettingsError
 READY = "local cloud is ready at "
 # In this order: those of Step Functions wrap each other, what an execution may do inside how it ends.
 _SEAMS = (
-    *("scheduler", "cloudformation", "lambda_service", "ecs"),
+    *("scheduler", "cloudformation", "lambda_service", "ecs", "ssm"),
     *("runtask", "machine_role", "asl", "executions", "alarms", "rds"),
 )
 
@@ -154,6 +154,6 @@ def state_directory(path: Path) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise SettingsError(f"{path} is in use by another embedded cloud") from None
-    for name in ("tmp", "tasks", "functions"):
+    for name in ("tmp", "tasks", "functions", "hosts"):
         shutil.rmtree(path / name, ignore_errors=True)
     return path.resolve()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from backups.cloud.orchestration import ObjectPointer
 from backups.errors import UsageError
+from backups.staging import Place, staged_under
 
 _REQUIRED = {
     "job": "BACKUPS_JOB",
@@ -30,6 +31,8 @@ class Env:
     job_bucket: str
     job_key: str
     state_bucket: str
+    host_document: str
+    """What hosts are asked to run; empty when the stack has none."""
     progress_seconds: float
     """Between two progress records."""
 
@@ -37,6 +40,11 @@ class Env:
     def job_file(self) -> ObjectPointer:
         """The immutable file of the job."""
         return ObjectPointer(bucket=self.job_bucket, key=self.job_key)
+
+    @property
+    def staging(self) -> Place:
+        """Where streams of hosts are staged."""
+        return Place(self.state_bucket, staged_under(self.job, self.run, self.source), self.host_document)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Env:
@@ -52,4 +60,6 @@ class Env:
             seconds = 0
         if not 0 < seconds < float("inf"):
             raise UsageError(f"{_SECONDS} is no number of seconds above 0")
-        return cls(**{field: environ[name] for field, name in _REQUIRED.items()}, progress_seconds=seconds)
+        document = environ.get("BACKUPS_HOST_DOCUMENT", "")
+        required = {field: environ[name] for field, name in _REQUIRED.items()}
+        return cls(**required, host_document=document, progress_seconds=seconds)

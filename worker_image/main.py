@@ -15,6 +15,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from backups.cloud.orchestration import load_deployed
@@ -42,7 +43,8 @@ def main() -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda received, _: context.cancel.set(received))
         try:
-            return run(Env.from_env(), context)
+            env = Env.from_env()
+            return run(env, replace(context, staging=env.staging))
         except BackupsError as error:
             log.error("%s", error)  # noqa: TRY400 - a sentence for people; its stack tells them nothing
             return error.exit_code

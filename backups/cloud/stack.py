@@ -25,7 +25,7 @@ _OF_MESSAGES = ("NotifyName", "EndedName", "DeadLetterQueue")
 
 Status = Literal["running", "ended", "aborted"]
 
-_OUTPUTS = ("StateMachineArn", "OrchestratorName", "StateBucket")
+_OUTPUTS = ("StateMachineArn", "OrchestratorName", "StateBucket", "HostFolderDocument")
 
 
 class View(Record):
@@ -57,7 +57,7 @@ class Stack:
         outputs = {output.get("OutputKey"): output.get("OutputValue", "") for output in stacks[0].get("Outputs", [])}
         if any(key not in outputs for key in (*_OUTPUTS, *_OF_MESSAGES)):
             raise UsageError(f"stack '{name}' is not one of backups, or not deployed whole", hint="deploy it again")
-        self.state_machine, self._orchestrator, bucket = (outputs[key] for key in _OUTPUTS)
+        self.state_machine, self._orchestrator, bucket, self.host_document = (outputs[key] for key in _OUTPUTS)
         self.state = State(bucket)
         self.notify, self.ended, self.dead_letters = (outputs[key] for key in _OF_MESSAGES)
 

@@ -1,4 +1,4 @@
-"""Folder: one folder or file as a tar archive, made by GNU tar.
+"""Folder: one folder or file as a tar archive, made by GNU tar, here or on another host.
 
 Names in the archive begin with the folder's own name, so that it unpacks into any place.
 """
@@ -10,16 +10,18 @@ import re
 import shutil
 import stat
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from backups.commands import Command, version_of
 from backups.config import Flag
 from backups.context import Context
 from backups.errors import CommandError, SourceError
 from backups.sources.base import Source, SourceStream
-from backups.sources.tar import FORMAT, UNREADABLE_HINT, TarStream, excludes, renaming, shown
+from backups.sources.host_folder import open_on_host
+from backups.sources.tar import FORMAT, UNREADABLE_HINT, TarStream, excludes, is_plain, renaming, shown
+from backups.ssm import HostName
 
 _PROBE_SECONDS = 60
 _ENTRY_BYTES = 3_072  # most that tar writes about one file, beside what the file holds
@@ -36,7 +38,7 @@ class Folder(Source):
     """A folder or file, as a tar archive."""
 
     label: ClassVar[str] = "Folder"
-    identity: ClassVar[tuple[str, ...]] = ("path",)
+    identity: ClassVar[tuple[str, ...]] = ("host", "path")
 
     type: Literal["folder"] = "folder"
 
@@ -54,11 +56,31 @@ class Folder(Source):
     one_file_system: Flag = False
     """Leave out what is mounted below the path."""
 
+    host: HostName = ""
+    """Where the folder is, when not here: an EC2 instance's id, a managed node's, or `tag:KEY=VALUE` of one of them.
+
+    Its SSM agent archives the folder as root; the host needs tar, curl and a way to S3, and no AWS credentials."""
+
+    stack: Annotated[str, StringConstraints(pattern=r"^([A-Za-z][A-Za-z0-9-]{0,127})?$")] = ""
+    """With `host`, on one machine: name of the deployed stack that reaches it. A deployed job uses its own stack."""
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.host and self.sudo:
+            raise ValueError("the agent on a 'host' runs as root: leave 'sudo' out")
+        if self.host and not is_plain(self.path):
+            raise ValueError("with 'host', 'path' is absolute and without '..'")
+        if self.stack and not self.host:
+            raise ValueError("'stack' belongs to 'host'")
+        return self
+
     @property
     def extension(self) -> str:
         return "tar"
 
     def open(self, context: Context) -> SourceStream:
+        if self.host:
+            return open_on_host(self, context)
         path = Path(self.path).absolute()
         is_folder = self._probe(path, context) if self.sudo else _look(path)
         anywhere, below, warnings = excludes(path, _name(path), self.excludes) if is_folder else ([], [], [])
@@ -100,7 +122,7 @@ class Folder(Source):
         return True
 
     def tools(self) -> dict[str, str]:
-        return {"tar": version_of(["tar", "--version"])}
+        return {} if self.host else {"tar": version_of(["tar", "--version"])}
 
 
 def _look(path: Path) -> bool:

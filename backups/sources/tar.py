@@ -56,6 +56,11 @@ def archive_warnings(path: PurePath, said: str, size: int, *, warned: bool) -> l
     return [f"{shown(path)}: {complaints}"] if warned else []
 
 
+def is_plain(path: str) -> bool:
+    """Whether a path means the same on every host: absolute, and without a way up."""
+    return path.startswith("/") and ".." not in PurePath(path).parts and "\0" not in path
+
+
 def shown(path: PurePath) -> str:
     """A path as messages show it, on one line whatever it holds."""
     text = str(path)

@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Any
 
 from backups.cloud.settling import Failure, settle
+from backups.staging import abandon, staged_under
 from functions.environment import Env
 from functions.observability import logger, observed
 
@@ -20,4 +21,8 @@ def handler(event: dict[str, Any]) -> dict[str, Any]:
     result = settle(CLOUD.state, **about, failure=failure, now=dt.datetime.now(dt.UTC))
     outcome = result.outcome if result else "unknown"
     logger.info("source %s: %s", event["source"], outcome)
+    # Whatever a host was still asked to send would wait for nobody.
+    left = abandon(CLOUD.state.bucket, staged_under(**about))
+    if left:
+        logger.info("source %s: removed %d objects from the staging area", event["source"], left)
     return {"source": event["source"], "outcome": outcome}

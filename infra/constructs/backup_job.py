@@ -7,7 +7,9 @@ from aws_cdk import aws_s3_assets as s3_assets
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
+from infra.acknowledged import acknowledge_wildcards
 from infra.constructs.functions import Functions
+from infra.constructs.hosts import WHY_WILD, Hosts
 from infra.constructs.schedules import Schedules
 from infra.constructs.workers import Workers
 from infra.grants import Grants, allow
@@ -28,6 +30,7 @@ class BackupJob(Construct):
         deployed: DeployedJob,
         functions: Functions,
         workers: Workers,
+        hosts: Hosts,
         grants: Grants,
         parameters: str,
         schedules: Schedules,
@@ -41,6 +44,10 @@ class BackupJob(Construct):
         for reader in ("orchestrator", "report", "ended", "watch"):
             functions.allow(reader, [allow(("s3:GetObject",), readable)])
         self.task = workers.task_definition(self, job=self.name, statements=grants.worker(job))
+        on_hosts = hosts.worker(job)
+        for statement in on_hosts:
+            self.task.add_to_task_role_policy(statement)
+        acknowledge_wildcards(self.task.task_role, on_hosts, WHY_WILD)
         ssm.StringParameter(
             self,
             "Parameter",

@@ -11,6 +11,7 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from backups.staging import PREFIX
 from infra.acknowledged import acknowledge
 from infra.grants import allow
 
@@ -100,6 +101,11 @@ class Foundation(Construct):
                 for kind in ("runs", "notices")
             ],
             removal_policy=RemovalPolicy.RETAIN,
+        )
+        # Emptied as it is read; what is left of a worker that died stays no longer than this.
+        day = Duration.days(1)
+        bucket.add_lifecycle_rule(
+            id="staging", prefix=PREFIX, expiration=day, abort_incomplete_multipart_upload_after=day
         )
         acknowledge(
             bucket, {"AwsSolutions-S1": "Records of runs without content; CloudTrail's data events can watch it."}

@@ -14,6 +14,7 @@ from constructs import Construct
 from infra.acknowledged import acknowledge, acknowledge_wildcards
 from infra.bundle import ROOT
 from infra.constructs.foundation import Foundation
+from infra.constructs.hosts import Hosts
 from infra.constructs.logs import log_group
 from infra.grants import allow
 from infra.settings import Settings
@@ -28,10 +29,11 @@ _PLATFORM = {"arm64": assets.Platform.LINUX_ARM64, "x86_64": assets.Platform.LIN
 class Workers(Construct):
     """Where workers run and what they are made of."""
 
-    def __init__(self, scope: Construct, id_: str, *, settings: Settings, foundation: Foundation) -> None:
+    def __init__(self, scope: Construct, id_: str, *, settings: Settings, foundation: Foundation, hosts: Hosts) -> None:
         super().__init__(scope, id_)
         self._settings = settings
         self._foundation = foundation
+        self._hosts = hosts
         self.cluster = ecs.CfnCluster(
             self,
             "Cluster",
@@ -90,6 +92,7 @@ class Workers(Construct):
             image=ecs.ContainerImage.from_docker_image_asset(self.image),
             environment={
                 "BACKUPS_STATE_BUCKET": self._foundation.state.bucket_name,
+                "BACKUPS_HOST_DOCUMENT": self._hosts.folder_document.ref,
                 "BACKUPS_PROGRESS_SECONDS": f"{self._settings.progress_seconds:g}",
             },
             logging=ecs.LogDriver.aws_logs(log_group=self.log, stream_prefix=job),

@@ -13,6 +13,7 @@ from infra.constructs.backup_job import BackupJob
 from infra.constructs.dashboard import Dashboard
 from infra.constructs.foundation import Foundation
 from infra.constructs.functions import Functions
+from infra.constructs.hosts import WHY_WILD, Hosts
 from infra.constructs.messages import Messages
 from infra.constructs.network import Network
 from infra.constructs.run import Run
@@ -49,7 +50,9 @@ class BackupsStack(Stack):
             messages_arn=self._state_machine(messages_name),
             job_parameters=parameters,
         )
-        workers = Workers(self, "Workers", settings=settings, foundation=foundation)
+        on_hosts = Hosts(self, "Hosts", foundation=foundation)
+        functions.allow("settle", on_hosts.settle(deployed.job for deployed in jobs), why_wild=WHY_WILD)
+        workers = Workers(self, "Workers", settings=settings, foundation=foundation, hosts=on_hosts)
         run = Run(
             self,
             "Run",
@@ -76,6 +79,7 @@ class BackupsStack(Stack):
                 deployed=deployed,
                 functions=functions,
                 workers=workers,
+                hosts=on_hosts,
                 grants=grants,
                 parameters=parameters,
                 schedules=schedules,
@@ -94,6 +98,7 @@ class BackupsStack(Stack):
             jobs=[deployed.job for deployed in jobs],
             window_minutes=settings.flexible_minutes,
         )
+        CfnOutput(self, "HostFolderDocument", value=on_hosts.folder_document.ref)
         self._outputs(foundation, network, functions, workers, run)
 
     def _state_machine(self, name: str) -> str:

@@ -26,7 +26,6 @@ INERT: dict[str, tuple[str, ...]] = {
     "AWS::EC2::SecurityGroupIngress": ("Id",),
     "AWS::ECS::ClusterCapacityProviderAssociations": (),
     "AWS::Logs::QueryDefinition": ("QueryDefinitionId",),
-    "AWS::SSM::Document": (),
 }
 
 

@@ -36,7 +36,7 @@ def test_the_command_line_of_cdk_synthesizes(tmp_path: Path) -> None:
     done = subprocess.run(argv, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "out" / "Nightly.template.json").exists()
-    assert "sources[1]: without an agent on a host" in done.stderr
+    assert "sources[1]: without 'host'" in done.stderr
 
 
 def test_the_module_alone_reads_cdk_json_and_refuses_with_every_problem(tmp_path: Path) -> None:

@@ -119,4 +119,4 @@ def test_names_that_are_no_names_are_refused(tmp_path: Path, name: str) -> None:
 def test_a_folder_is_warned_of() -> None:
     deployed = read_jobs(JOBS)[0]
     (warning,) = warnings(deployed.job)
-    assert warning.startswith("sources[1]: without an agent on a host")
+    assert warning.startswith("sources[1]: without 'host'")
