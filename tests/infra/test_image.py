@@ -61,7 +61,8 @@ runpy.run_module("worker_image.main", run_name="__main__", alter_sys=True)
 
 def test_everything_that_is_copied_is_sent_to_the_builder(content: Path) -> None:
     copied = re.findall(r"^COPY (?!--from)(\S+)", DOCKERFILE, re.MULTILINE)
-    assert copied == ["requirements/worker.txt", "backups", "worker_image"]
+    clients = "worker_image/postgresql_clients.sh"
+    assert copied == ["requirements/worker.txt", clients, "backups", "worker_image"]
     assert all((content / name).exists() for name in copied)
 
 
@@ -72,9 +73,7 @@ def test_it_runs_as_nobody_in_particular_without_a_shell() -> None:
     assert "CMD" not in DOCKERFILE and "--require-hashes" in DOCKERFILE
 
 
-@pytest.mark.parametrize(
-    "program", ["gnupg", "gzip", "mariadb-client", "pigz", "postgresql-client", "tar", "zstd", "ca-certificates"]
-)
+@pytest.mark.parametrize("program", ["gnupg", "gzip", "mariadb-client", "pigz", "tar", "zstd", "ca-certificates"])
 def test_every_program_that_a_worker_starts_is_installed(program: str) -> None:
     final = DOCKERFILE.rpartition("\nFROM ")[2]
     assert re.search(rf"\s{program}\s", final)
