@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backups.cloud.orchestration import JOB_NAME
+from backups.destinations.rclone import Rclone
 from backups.errors import JobError, UsageError
 from backups.job import Job, load_job
 from backups.secrets import REFERENCE, references
@@ -61,6 +62,12 @@ def warnings(job: Job) -> Iterator[str]:
                 f"sources[{index}]: without 'host', a deployed folder source reads the worker task's own file system: "
                 "name the host, or mount into the task what it names"
             )
+    for index, destination in enumerate(job.destinations):
+        if isinstance(destination, Rclone):
+            yield (
+                f"destinations[{index}]: the retention function has no rclone, which is larger than a function may be: "
+                "run 'backups prune' for it on a machine that has it"
+            )
 
 
 def _root(job: Job) -> Iterator[str]:
@@ -75,6 +82,8 @@ def _plugins(job: Job) -> Iterator[str]:
     for index, destination in enumerate(job.destinations):
         if destination.type == "local":
             yield f"destinations[{index}]: type 'local' would store on the worker's own disk, which goes when it ends"
+        if isinstance(destination, Rclone) and not destination.config:
+            yield f"destinations[{index}].config: required in a deployed job, since a worker has no file of rclone's"
         for field in ("bucket", "prefix", "kms_key_id", "role_arn"):
             text = getattr(destination, field, "")
             if REFERENCE.search(text) or set(text) & set("*?$"):

@@ -16,6 +16,7 @@ from tests.servers.local_cloud import Sample, sample_cloud
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgres import Postgres
 from tests.servers.rds import Rds, rds_cloud
+from tests.servers.rclone_serve import RcloneServe, rclone_serve
 from tests.servers.samba import Samba, samba
 from tests.servers.seaweed import Seaweed, seaweed
 
@@ -88,6 +89,20 @@ def rds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rds]:
     """An embedded cloud's RDS with live databases; tests that use it belong to the group ``rds``."""
     with rds_cloud(tmp_path_factory.mktemp("rds")) as service:
         yield service
+
+
+@pytest.fixture(scope="session")
+def sftp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RcloneServe]:
+    """A server of SFTP that rclone reaches; each test has a folder of its own."""
+    with rclone_serve("sftp", tmp_path_factory.mktemp("sftp")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def webdav_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RcloneServe]:
+    """A server of WebDAV that rclone reaches; each test has a folder of its own."""
+    with rclone_serve("webdav", tmp_path_factory.mktemp("webdav")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from backups.destinations.base import Destination, DestinationConfig, StoredObject, Upload
 from backups.destinations.gs import GoogleStorage
 from backups.destinations.local import Local
+from backups.destinations.rclone import Rclone
 from backups.destinations.s3 import S3
 from backups.destinations.samba import Samba
 from backups.registry import Registry
@@ -13,5 +14,6 @@ DESTINATIONS.add(Local)
 DESTINATIONS.add(S3)
 DESTINATIONS.add(GoogleStorage, aliases=("gcs",))
 DESTINATIONS.add(Samba, aliases=("smb",))
+DESTINATIONS.add(Rclone)
 
 __all__ = ["DESTINATIONS", "Destination", "DestinationConfig", "StoredObject", "Upload"]

@@ -82,6 +82,13 @@ EXAMPLES: dict[str, dict[str, Example]] = {
             "username": "backups",
             "password": _secret("bigshare"),
         },
+        "rclone": {
+            "id": "storagebox",
+            "type": "rclone",
+            "remote": "storagebox",
+            "path": "backups",
+            "config": _secret("rclone"),
+        },
     },
     "notifications": {
         "smtp": {

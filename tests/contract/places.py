@@ -12,9 +12,11 @@ import pytest
 from backups.destinations import DestinationConfig
 from backups.destinations.gs import GoogleStorage
 from backups.destinations.local import Local
+from backups.destinations.rclone import Rclone
 from backups.destinations.s3 import S3
 from backups.destinations.samba import Samba
-from tests.servers import gcs, samba
+from tests.servers import gcs, rclone_serve, samba
+from tests.servers.rclone_serve import RcloneServe
 from tests.servers.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY, Seaweed
 
 
@@ -174,11 +176,54 @@ class GoogleStoragePlace(Place):
         )
 
 
+class RclonePlace(Place):
+    """A folder of its own on a server of SFTP, which tells hashes and can only rename."""
+
+    fixture = "sftp_server"
+
+    def __init__(self, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+        super().__init__(request, tmp_path)
+        self.server: RcloneServe = request.getfixturevalue(self.fixture)
+        self.folder = f"team a/{uuid.uuid4().hex}"
+        self.path.mkdir(parents=True)
+
+    @property
+    def path(self) -> Path:
+        """Where the server keeps it."""
+        return self.server.root / self.folder
+
+    def config(self, **changes: Any) -> DestinationConfig:
+        """The folder, with the configuration as a secret."""
+        given = {"remote": rclone_serve.REMOTE, "path": self.folder, "config": self.server.config()}
+        return Rclone.model_validate({**given, **changes})
+
+    def missing(self) -> DestinationConfig:
+        """Nothing ever makes the folder."""
+        return self.config(path="no such folder")
+
+    def leftovers(self) -> list[str]:
+        """Hidden files, and directories without any file."""
+        hidden = [str(path) for path in self.path.rglob(".*")]
+        return hidden + [str(path) for path in self.path.rglob("*") if path.is_dir() and not [*path.iterdir()]]
+
+    def wrong_secret(self, secret: str) -> DestinationConfig:
+        """A password that is not the user's."""
+        return self.config(config=self.server.config(password=secret))
+
+
+class RcloneWebdavPlace(RclonePlace):
+    """The same by WebDAV, which tells no hashes: everything is read back."""
+
+    fixture = "webdav_server"
+
+
 PLACES: dict[str, type[Place]] = {
     "local": LocalPlace,
     "s3": S3Place,
     "s3-md5": S3WithoutChecksumsPlace,
     "samba": SambaPlace,
     "gs": GoogleStoragePlace,
+    "rclone-sftp": RclonePlace,
+    "rclone-webdav": RcloneWebdavPlace,
 }
 WITH_SECRET = [name for name, place in PLACES.items() if place.wrong_secret is not Place.wrong_secret]

@@ -59,6 +59,11 @@ runpy.run_module("worker_image.main", run_name="__main__", alter_sys=True)
     assert "BACKUPS_JOB, BACKUPS_RUN" in done.stdout
 
 
+def test_rclone_comes_with_the_packages_and_runs(packages: Path) -> None:
+    done = subprocess.run([packages / "bin" / "rclone", "version"], capture_output=True, text=True, check=True)
+    assert re.match(r"rclone v1\.(7\d|[89]\d|\d{3})\.", done.stdout)
+
+
 def test_everything_that_is_copied_is_sent_to_the_builder(content: Path) -> None:
     copied = re.findall(r"^COPY (?!--from)(\S+)", DOCKERFILE, re.MULTILINE)
     clients = "worker_image/postgresql_clients.sh"

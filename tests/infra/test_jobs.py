@@ -10,8 +10,9 @@ import pytest
 
 from backups.errors import JobError, UsageError
 from backups.sources.rds import RDS
-from infra.jobs import read_jobs, warnings
+from infra.jobs import read_jobs, refusals, warnings
 from tests.infra.conftest import JOBS
+from tests.jobs import parsed
 
 PLANTED = "planted-in-plain"
 
@@ -81,6 +82,16 @@ def test_types_that_mean_nothing_in_a_task_are_refused(tmp_path: Path) -> None:
     )
     found = refused(tmp_path, here=data)
     assert [line.split(":")[1].strip() for line in found] == ["destinations[0]", "notifications[0]"]
+
+
+def test_rclone_needs_its_configuration_as_a_secret_and_is_warned_of(tmp_path: Path) -> None:
+    box = {"id": "box", "type": "rclone", "remote": "box"}
+    assert refused(tmp_path, bare=nightly(destinations=[box])) == [
+        "bare.json: destinations[0].config: required in a deployed job, since a worker has no file of rclone's"
+    ]
+    job = parsed(nightly(destinations=[{**box, "config": "{{resolve:ssm-secure:/rclone}}"}]))
+    assert refusals(job) == []
+    assert [line for line in warnings(job) if "backups prune" in line]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,191 @@
+"""One file on its way to a remote: streamed under a hidden name, checked, and renamed when it is whole.
+
+rclone ends a file when its input ends, also when this process was killed: so what it ends never has a copy's name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import hashlib
+import json
+import logging
+import os
+import secrets
+import signal
+import subprocess
+from typing import Any
+
+from backups.commands import Command
+from backups.destinations.base import Upload
+from backups.destinations.rclone_remote import Remote
+from backups.destinations.rclone_tree import HIDDEN, read_known, remove_folder
+from backups.errors import BackupsError, CommandError, DestinationError, MissingError, VerificationError
+
+log = logging.getLogger("backups.destinations.rclone")
+
+HASHES = ("sha256", "sha512", "sha1", "md5")
+"""Those of the remotes' hashes that Python computes, the best first."""
+
+ABANDONED = dt.timedelta(days=1)
+"""A hidden file that nobody wrote to for so long is left over."""
+
+_ABORT_SECONDS = 30.0
+_GRACE_SECONDS = 5.0
+
+_REPLACE = "--ignore-times"
+"""Without it rclone takes a file of the same size for the same where the remote knows neither times nor hashes."""
+
+
+class RcloneUpload(Upload):
+    """A hidden file in the topmost folder of its key."""
+
+    def __init__(self, remote: Remote, key: str, *, full: bool) -> None:
+        """``full``: read the file back before it is renamed. Raises DestinationError, StoppedError."""
+        self._remote = remote
+        self._key = key
+        self._full = full
+        self._features = remote.ready()
+        self._top = key.partition("/")[0] if "/" in key else ""
+        self._partial, self._replaced = (
+            "/".join(part for part in (self._top, f".backups-{secrets.token_hex(8)}.{kind}") if part)
+            for kind in ("partial", "replaced")
+        )
+        self._hash = next((name for name in HASHES if name in self._features.hashes), "")
+        self._digests = {name: hashlib.new(name) for name in {self._hash, "sha256"} - {""}}
+        self._size = 0
+        self._ended = self._done = False
+        if self._top not in remote.cleaned:
+            remote.cleaned.add(self._top)
+            remove_abandoned(remote, self._top)
+        self._stack = contextlib.ExitStack()
+        self._doing = remote.about(key, "can't be stored")
+        self._command: Command = self._stack.enter_context(
+            remote.start("rcat", remote.target(self._partial), doing=self._doing, **_PIPES)
+        )
+
+    def write(self, block: bytes) -> None:
+        """Hand it to rclone; waits while its pipe is full."""
+        rest = memoryview(block)
+        try:
+            while rest:
+                rest = rest[os.write(self._command.stdin.fileno(), rest) :]
+        except BrokenPipeError:
+            self._remote.end(self._command, self._doing)
+            raise DestinationError(f"{self._doing}: rclone ended before the data did") from None
+        self._size += len(block)
+        for digest in self._digests.values():
+            digest.update(block)
+
+    def commit(self, size: int, sha256: str) -> str:
+        """End the file, check it, and give it its name."""
+        if size != self._size or self._digests["sha256"].hexdigest() != sha256:
+            raise VerificationError(
+                self._remote.about(
+                    self._key, f"can't be completed: {self._size} bytes were given instead of {size}, or others"
+                )
+            )
+        with contextlib.suppress(BrokenPipeError):
+            self._command.stdin.close()
+        self._ended = True
+        self._remote.end(self._command, self._doing)
+        verified = self._verify(sha256)
+        self._name_it()
+        self._done = True
+        self._stack.close()
+        return verified
+
+    def _verify(self, sha256: str) -> str:
+        """Compare with what the remote tells of the file, else with what it gives back."""
+        size = self._size
+        options = ("--hash", "--hash-type", self._hash) if self._hash else ()
+        told = self._remote.stat(self._partial, *options, doing=self._doing)
+        if told["Size"] != size:
+            self._differs(f"has {told['Size']} bytes instead of {size}")
+        found = (told.get("Hashes") or {}).get(self._hash, "")
+        if found and found != self._digests[self._hash].hexdigest():
+            self._differs(f"has another {self._hash} than it was written with")
+        if found and not self._full:
+            return f"size, {self._hash} compared with the remote's"
+        digest = hashlib.sha256()
+        for block in read_known(self._remote, self._partial, size):
+            digest.update(block)
+        if digest.hexdigest() != sha256:
+            self._differs("reads back with another sha256 than it was written with")
+        return "size and sha256, read back"
+
+    def _differs(self, how: str) -> None:
+        raise VerificationError(self._remote.about(self._key, how))
+
+    def _name_it(self) -> None:
+        """A copy takes the old file's place at once. A rename does not: rclone would remove the old file first."""
+        if not self._features.move:
+            self._ask("copyto", _REPLACE, self._partial, self._key)
+            self._forget(self._partial)
+            return
+        replacing = self._is_there(self._key)
+        if replacing:
+            self._ask("moveto", _REPLACE, self._key, self._replaced)
+        try:
+            self._ask("moveto", _REPLACE, self._partial, self._key)
+        except BackupsError:
+            if replacing and not self._is_there(self._key):
+                self._ask("moveto", _REPLACE, self._replaced, self._key)
+            raise
+        if replacing:
+            self._forget(self._replaced)
+
+    def _ask(self, command: str, option: str, origin: str, target: str) -> None:
+        names = (self._remote.target(origin), self._remote.target(target))
+        self._remote.ask(command, option, *names, doing=self._doing, must_end=True)
+
+    def _is_there(self, key: str) -> bool:
+        with contextlib.suppress(MissingError):
+            return bool(self._remote.stat(key, doing=self._doing))
+        return False
+
+    def _forget(self, name: str) -> None:
+        """Remove a hidden file. What stays is removed by a run after a day."""
+        try:
+            self._remote.ask(
+                "deletefile", self._remote.target(name), doing=self._doing, timeout=_ABORT_SECONDS, must_end=True
+            )
+        except MissingError:
+            pass
+        except BackupsError as error:
+            log.warning("%s; a run after a day will remove %s", error, self._remote.target(name))
+
+    def abort(self) -> None:
+        """End rclone, and remove what it has written."""
+        if self._done:
+            return
+        self._done = True
+        if not self._ended:
+            # Its input stays open until it is dead, else it would end the file. Asked to stop, it lets the remote
+            # forget the parts that were sent; killed, it could not.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._command.process.pid, signal.SIGTERM)
+            with contextlib.suppress(CommandError):
+                self._command.wait(_GRACE_SECONDS)
+        self._command.kill()
+        self._stack.close()
+        self._forget(self._partial)
+        if self._top and self._features.directories:
+            remove_folder(self._remote, self._top)
+
+
+_PIPES: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL}
+
+
+def remove_abandoned(remote: Remote, folder: str) -> None:
+    """Remove hidden files of killed runs. Nobody knows whether a writer lives: so only those that are old."""
+    doing = remote.about(folder, "can't be listed")
+    before = dt.datetime.now(dt.UTC) - ABANDONED
+    try:
+        printed = remote.ask("lsjson", "--files-only", "--no-mimetype", remote.target(folder), doing=doing)
+        for entry in json.loads(printed):
+            if HIDDEN.fullmatch(entry["Name"]) and dt.datetime.fromisoformat(entry["ModTime"]) < before:
+                name = f"{folder}/{entry['Name']}" if folder else entry["Name"]
+                remote.ask("deletefile", remote.target(name), doing=doing, must_end=True)
+    except MissingError:
+        return  # nothing was stored there yet
