@@ -26,6 +26,8 @@ DB_PASSWORD = "pl#nted;db'pass\"\\"
 SLACK_PATH_SECRET = "x9SecretHookToken77"
 HOST = "night.example.org"
 DATABASE = "livecompany"
+REMOTE = "i-0123456789abcdef0"
+"""A host with an SSM agent."""
 MAIN, SECOND, MISSING = "night-main", "night-second", "night-missing"
 SECRET = "backups/night"
 
@@ -73,6 +75,11 @@ def _job(scene_folder: Path, other: dict[str, Any], **changes: Any) -> dict[str,
     return {**job, **other, **changes}
 
 
+def on_host(path: Path) -> dict[str, Any]:
+    """A folder that the agent on the host of the scene archives."""
+    return {"id": "far", "name": "Far away", "type": "folder", "path": str(path), "host": "tag:Role=files"}
+
+
 def _jobs(work: Path, database: MariaDB, mail: SmtpServer, proxy: FaultyProxy) -> dict[str, dict[str, Any]]:
     folder = work / "odd names"
     authority = work / "authority.pem"
@@ -110,6 +117,10 @@ def _jobs(work: Path, database: MariaDB, mail: SmtpServer, proxy: FaultyProxy) -
             hostname="partly.example.org",
         ),
         "mute": _job(folder, {}, hostname="mute.example.org"),
+        "far": _job(folder, {"sources": [on_host(folder)]}, hostname="far.example.org"),
+        "farheld": _job(
+            folder, {"sources": [on_host(work / "big")], "destinations": [held]}, hostname="farheld.example.org"
+        ),
         "broken": _job(work / "no such folder", {}, hostname="broken.example.org"),
     }
 
@@ -135,6 +146,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         slack, mail = stack.enter_context(slack_server()), stack.enter_context(smtp_server())
         cloud = stack.enter_context(LocalCloud(programs=worker_programs(), state_dir=work / "cloud", wait_scale=0.05))
         proxy = stack.enter_context(faulty_proxy(urlparse(cloud.endpoint).port or 0))
+        cloud.host(REMOTE, tags={"Role": "files"})
         jobs = work / "jobs"
         jobs.mkdir()
         for name, content in _jobs(work, database, mail, proxy).items():
