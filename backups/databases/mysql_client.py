@@ -27,9 +27,17 @@ _LONGEST_LINE = 4_000  # these programs read lines of an options file into 4,096
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b"}
 _UNESCAPES = {"n": "\n", "t": "\t", "0": "\0", "\\": "\\"}
 # MariaDB's client takes "ssl" for a wish until 11.4, so the questions before a dump look at the connection as well.
-_SSL = {
-    "MariaDB": {"disabled": ["skip-ssl"], "required": ["ssl"], "verify": ["ssl", "ssl-verify-server-cert"]},
+# From 11.4 on it verifies certificates unless told otherwise, and then refuses every server without encryption and
+# most servers with it (their certificates are their own, or RDS's). Without "ssl" a job means what it always meant.
+_SSL: dict[str, dict[Ssl | None, list[str]]] = {
+    "MariaDB": {
+        None: ["skip-ssl-verify-server-cert"],
+        "disabled": ["skip-ssl"],
+        "required": ["ssl", "skip-ssl-verify-server-cert"],
+        "verify": ["ssl", "ssl-verify-server-cert"],
+    },
     "MySQL": {
+        None: [],
         "disabled": ["ssl-mode=DISABLED"],
         "required": ["ssl-mode=REQUIRED"],
         "verify": ["ssl-mode=VERIFY_IDENTITY"],
@@ -52,7 +60,11 @@ _MEANINGS = {
     2003: ("it can't be reached", "is the server running, and do the port and the firewall let this host in?"),
     2005: ("its name is unknown", "correct the host name, or the DNS of this host"),
     2013: ("the connection broke", "is the server overloaded or restarting?"),
-    2026: ("the encrypted connection failed", "check 'ssl', 'ssl_ca' and the certificate of the server"),
+    2026: (
+        "the encrypted connection failed",
+        "check 'ssl', 'ssl_ca' and the certificate of the server; in an options file of your own,"
+        " 'skip-ssl-verify-server-cert' takes any certificate, and 'skip-ssl' a server without one",
+    ),
 }
 
 
@@ -98,8 +110,7 @@ class Connection:
         }
         lines = [f"{name}={quoted(value, name)}" for name, value in values.items() if value]
         mode: Ssl | None = self.ssl or ("verify" if self.ssl_ca else None)
-        if mode:
-            lines += _SSL[flavour(find("mysql", "mariadb"))][mode]
+        lines += _SSL[flavour(find("mysql", "mariadb"))][mode]
         return "\n".join(["[client]", *lines, ""])
 
 

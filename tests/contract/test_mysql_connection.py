@@ -63,7 +63,7 @@ def test_a_users_own_options_file_is_used_and_left_alone(
     password = mariadb.password.replace('"', '\\"')
     own.write_text(
         f'[client]\nhost={mariadb.host}\nport={mariadb.port}\nuser={mariadb.user}\npassword="{password}"\n'
-        "[mysqldump]\nskip-comments\ncompact\n[mysql]\nforce\nvertical\ntable\nxml\n"
+        "skip-ssl\n[mysqldump]\nskip-comments\ncompact\n[mysql]\nforce\nvertical\ntable\nxml\n"
     )
     own.chmod(0o400)
     before = (own.read_bytes(), own.stat())
@@ -130,7 +130,7 @@ def encrypting(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) 
 def test_an_encrypted_connection(encrypting: MariaDB, authority: trustme.CA, context: Context, tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(ca))
-    for settings in ({"ssl": "required"}, {"ssl_ca": str(ca)}, {"ssl": "verify", "ssl_ca": str(ca)}):
+    for settings in ({}, {"ssl": "required"}, {"ssl_ca": str(ca)}, {"ssl": "verify", "ssl_ca": str(ca)}):
         data, _ = dump(source(encrypting, "safe", dbhost="localhost", **settings), context)
         assert b"CREATE TABLE `t`" in data
 

@@ -14,7 +14,11 @@ from tests.servers.mariadb import MariaDB
     ("grants", "message", "remedy"),
     [
         (["SELECT, EVENT, TRIGGER, SHOW VIEW ON {}.*"], "procedures and functions", "GRANT SELECT ON mysql.proc"),
-        (["ALL ON {}.*"], "procedures and functions", "GRANT SELECT ON mysql.proc"),
+        (
+            ["SELECT, EVENT, TRIGGER, SHOW VIEW, EXECUTE, CREATE ROUTINE, ALTER ROUTINE ON {}.*"],
+            "procedures and functions",
+            "GRANT SELECT ON mysql.proc",
+        ),
         (["SELECT, EVENT, SHOW VIEW ON {}.*", "SELECT ON mysql.proc"], "triggers", "GRANT TRIGGER ON `{}`.*"),
         (["SELECT, TRIGGER, SHOW VIEW ON {}.*", "SELECT ON mysql.proc"], "events", "GRANT EVENT ON `{}`.*"),
         (["SELECT, TRIGGER, EVENT ON {}.*", "SELECT ON mysql.proc"], "views", "GRANT SHOW VIEW ON `{}`.*"),

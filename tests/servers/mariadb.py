@@ -172,12 +172,12 @@ class MariaDB:
         escaped = ADMIN_PASSWORD.replace("\\", "\\\\").replace('"', '\\"')
         self.admin_options.write_text(
             f'[client]\nhost={self.host}\nport={self.port}\nprotocol=tcp\nuser={ADMIN}\npassword="{escaped}"\n'
-            "default-character-set=utf8mb4\n"
+            "default-character-set=utf8mb4\nskip-ssl\n"
         )
         self.admin_options.chmod(0o600)
         quoted = ADMIN_PASSWORD.replace("'", "''")
         subprocess.run(
-            [_program("mariadb"), "--no-defaults", f"--socket={self._socket}", "--user=root"],
+            [_program("mariadb"), "--no-defaults", "--skip-ssl", f"--socket={self._socket}", "--user=root"],
             input=(
                 f"CREATE USER IF NOT EXISTS '{ADMIN}'@'127.0.0.1' IDENTIFIED BY '{quoted}';"
                 f"CREATE USER IF NOT EXISTS '{ADMIN}'@'localhost' IDENTIFIED BY '{quoted}';"
