@@ -17,6 +17,7 @@ from tests.servers.mariadb import MariaDB
 from tests.servers.postgres import Postgres
 from tests.servers.rds import Rds, rds_cloud
 from tests.servers.rclone_serve import RcloneServe, rclone_serve
+from tests.servers.rds import Rds, rds_cloud
 from tests.servers.samba import Samba, samba
 from tests.servers.seaweed import Seaweed, seaweed
 
@@ -51,8 +52,8 @@ def backups(tmp_path: Path) -> CommandLine:
 
 @pytest.fixture(scope="session")
 def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
-    """A real MariaDB; each test uses databases and accounts of its own."""
-    with MariaDB(tmp_path_factory.mktemp("mariadb")) as server:
+    """A real MariaDB; each test uses databases and accounts of its own. Without TLS, which newer ones have unasked."""
+    with MariaDB(tmp_path_factory.mktemp("mariadb"), options=("--skip-ssl",)) as server:
         yield server
 
 
@@ -85,13 +86,6 @@ def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gcs]:
 
 
 @pytest.fixture(scope="session")
-def rds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rds]:
-    """An embedded cloud's RDS with live databases; tests that use it belong to the group ``rds``."""
-    with rds_cloud(tmp_path_factory.mktemp("rds")) as service:
-        yield service
-
-
-@pytest.fixture(scope="session")
 def sftp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RcloneServe]:
     """A server of SFTP that rclone reaches; each test has a folder of its own."""
     with rclone_serve("sftp", tmp_path_factory.mktemp("sftp")) as server:
@@ -106,7 +100,21 @@ def webdav_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RcloneSe
 
 
 @pytest.fixture(scope="session")
+def rds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rds]:
+    """An embedded cloud's RDS with live databases; tests that use it belong to the group ``rds``."""
+    with rds_cloud(tmp_path_factory.mktemp("rds")) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
     """An embedded cloud with the sample stack; each test uses names of its own."""
     with sample_cloud(tmp_path_factory.mktemp("cloud")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def rds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rds]:
+    """An embedded cloud's RDS with live databases; tests that use it belong to the group ``rds``."""
+    with rds_cloud(tmp_path_factory.mktemp("rds")) as service:
+        yield service
