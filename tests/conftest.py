@@ -15,7 +15,6 @@ from tests.servers.gcs import Gcs, gcs
 from tests.servers.local_cloud import Sample, sample_cloud
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgres import Postgres
-from tests.servers.rds import Rds, rds_cloud
 from tests.servers.rclone_serve import RcloneServe, rclone_serve
 from tests.servers.rds import Rds, rds_cloud
 from tests.servers.samba import Samba, samba
@@ -97,13 +96,6 @@ def webdav_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RcloneSe
     """A server of WebDAV that rclone reaches; each test has a folder of its own."""
     with rclone_serve("webdav", tmp_path_factory.mktemp("webdav")) as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def rds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rds]:
-    """An embedded cloud's RDS with live databases; tests that use it belong to the group ``rds``."""
-    with rds_cloud(tmp_path_factory.mktemp("rds")) as service:
-        yield service
 
 
 @pytest.fixture(scope="session")
