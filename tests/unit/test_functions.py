@@ -85,7 +85,9 @@ def metric(output: str) -> dict[str, Any]:
 
 
 def test_a_missing_variable_is_named() -> None:
-    with pytest.raises(UsageError, match="BACKUPS_STATE_MACHINE, BACKUPS_JOB_PARAMETERS, BACKUPS_MESSAGES, BACKUPS_SCHEDULES"):
+    with pytest.raises(
+        UsageError, match="BACKUPS_STATE_MACHINE, BACKUPS_JOB_PARAMETERS, BACKUPS_MESSAGES, BACKUPS_SCHEDULES"
+    ):
         Env.from_env({"BACKUPS_STATE_BUCKET": "state", "BACKUPS_JOB_PARAMETERS": ""})
 
 
