@@ -63,7 +63,8 @@ def with_snapshots(
 def _with(
     record: Pruned, job: Job, results: Sequence[Result], context: Context, today: dt.date, now: dt.datetime
 ) -> Pruned:
-    if not isinstance(job.source(record.source), Snapshot) or record.destination != _first(record.source, results):
+    snapshots = {source.id for source in job.sources if isinstance(source, Snapshot)}
+    if record.source not in snapshots or record.destination != _first(record.source, results):
         return record
     own = prune_snapshots(job, record.source, context, today=today, now=now, destination=record.destination)
     return record.model_copy(
