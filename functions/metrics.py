@@ -64,6 +64,11 @@ def count_look() -> None:
     _send({}, {"Looks": (MetricUnit.Count, 1)})
 
 
+def count_removed(instances: int) -> None:
+    """Temporary database instances that a worker left, and the janitor removed. An alarm rings for each."""
+    _send({}, {"TemporaryInstancesRemoved": (MetricUnit.Count, instances)})
+
+
 def _hours(age: dt.timedelta) -> float:
     return round(age.total_seconds() / _HOUR, 2)
 

@@ -25,7 +25,9 @@ PACKAGES = ("backups", "functions")
 _RECIPE = "1"
 """Raise it when this file makes another bundle of the same sources."""
 
-_AWS_SERVICES = frozenset({"kms", "s3", "scheduler", "secretsmanager", "sns", "ssm", "stepfunctions", "sts", "xray"})
+_AWS_SERVICES = frozenset(
+    {"kms", "rds", "s3", "scheduler", "secretsmanager", "sns", "ssm", "stepfunctions", "sts", "xray"}
+)
 """What the functions and their tracer call; botocore describes four hundred services in 25 MB."""
 
 _NOT_IN_A_FUNCTION = ("bin", "pygments", "rich", "markdown_it", "mdurl", "boto3/examples")

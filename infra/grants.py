@@ -67,6 +67,10 @@ class Grants:
         publish = [allow(("sns:Publish",), topics)] if topics else []
         return [*self._secrets(channels), *publish, *self._other_keys(_DECRYPT)]
 
+    def places(self, jobs: Iterable[Job]) -> list[tuple[str, str]]:
+        """Buckets that the stack's own roles store in, each with what the keys of a job's host begin with."""
+        return sorted({(d.bucket, f"{d.prefix}{host_prefix(job.hostname)}") for job in jobs for d in _buckets(job)})
+
     def _prune(self, job: Job, destination: S3) -> list[iam.PolicyStatement]:
         prefixes = [f"{destination.prefix}{prefix}" for prefix in _pruned(job, destination)]
         listing = allow(

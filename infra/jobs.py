@@ -13,7 +13,9 @@ from backups.errors import JobError, UsageError
 from backups.job import Job, load_job
 from backups.secrets import REFERENCE, references
 from backups.sources.folder import Folder
+from backups.sources.rds import RDS
 
+_OF_DATABASES = ("instancename", "clustername", "region", "snapshot", "subnet_group", "parameter_group")
 _LOCAL_SERVICES = {"env": "an environment variable", "file": "a file"}
 
 
@@ -51,7 +53,7 @@ def read_jobs(directory: Path) -> list[DeployedJob]:
 
 def refusals(job: Job) -> list[str]:
     """Why a job that is fine on one machine can't be deployed; a line each, never the value of anything."""
-    return [*_root(job), *_plugins(job), *_secrets(job)]
+    return [*_root(job), *_plugins(job), *_databases(job), *_secrets(job)]
 
 
 def warnings(job: Job) -> Iterator[str]:
@@ -86,13 +88,24 @@ def _plugins(job: Job) -> Iterator[str]:
             yield f"destinations[{index}].config: required in a deployed job, since a worker has no file of rclone's"
         for field in ("bucket", "prefix", "kms_key_id", "role_arn"):
             text = getattr(destination, field, "")
-            if REFERENCE.search(text) or set(text) & set("*?$"):
+            if not _is_plain(text):
                 yield f"destinations[{index}].{field}: must be a plain name, since rights are derived from it"
     for index, channel in enumerate(job.notifications):
         if channel.type == "flagfile":
             yield f"notifications[{index}]: type 'flagfile' would write to the disk of a Lambda, which nobody sees"
         if channel.type == "sns" and REFERENCE.search(getattr(channel, "topic_arn", "")):
             yield f"notifications[{index}].topic_arn: must be a plain ARN, since rights are derived from it"
+
+
+def _databases(job: Job) -> Iterator[str]:
+    for index, source in enumerate(job.declared):
+        for field in _OF_DATABASES if isinstance(source, RDS) else ():
+            if not _is_plain(getattr(source, field)):
+                yield f"sources[{index}].{field}: must be a plain name, since rights are derived from it"
+
+
+def _is_plain(text: str) -> bool:
+    return not REFERENCE.search(text) and not set(text) & set("*?$")
 
 
 def _secrets(job: Job) -> Iterator[str]:

@@ -8,6 +8,7 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from infra.acknowledged import acknowledge_wildcards
+from infra import database_grants
 from infra.constructs.functions import Functions
 from infra.constructs.hosts import WHY_WILD, Hosts
 from infra.constructs.schedules import Schedules
@@ -43,7 +44,8 @@ class BackupJob(Construct):
         readable = [f"{file.bucket.bucket_arn}/{file.s3_object_key}"]
         for reader in ("orchestrator", "report", "ended", "watch"):
             functions.allow(reader, [allow(("s3:GetObject",), readable)])
-        self.task = workers.task_definition(self, job=self.name, statements=grants.worker(job))
+        rights = [*grants.worker(job), *database_grants.worker(Stack.of(self), job, grants.keys)]
+        self.task = workers.task_definition(self, job=self.name, statements=rights)
         on_hosts = hosts.worker(job)
         for statement in on_hosts:
             self.task.add_to_task_role_policy(statement)

@@ -16,12 +16,21 @@ from infra.constructs.logs import log_group
 from infra.grants import allow
 from infra.settings import Settings
 
-STEPS = ("orchestrator", "settle", "retention", "report", "notify")
+STEPS = ("orchestrator", "settle", "janitor", "retention", "report", "notify")
 """What a run is made of."""
 NAMES = (*STEPS, "ended", "watch")
 
 _ARCHITECTURES = {"arm64": lambda_.Architecture.ARM_64, "x86_64": lambda_.Architecture.X86_64}
-_MINUTES = {"orchestrator": 2, "settle": 1, "retention": 15, "report": 5, "notify": 5, "ended": 5, "watch": 15}
+_MINUTES = {
+    "orchestrator": 2,
+    "settle": 1,
+    "janitor": 15,
+    "retention": 15,
+    "report": 5,
+    "notify": 5,
+    "ended": 5,
+    "watch": 15,
+}
 _MEMORY = 1024  # MiB: room for the records of ten thousand sources; and the processor's share grows with it
 _RUNS = "runs/*"
 _NOTICES = "notices/*"
@@ -109,6 +118,7 @@ class Functions(Construct):
         """What each function does with the records of runs; grants.py adds what job files name."""
         self._records("orchestrator", write=("job", "plan", "items"))
         self._records("settle", write=("results/*",), look=True)
+        self._records("janitor", write=("results/*",), look=True)
         self._records("retention", write=("pruned/*", "retention/*"), look=True)
         self._records("report", write=("job", "report"), look=True)
         self._records("ended", write=("job", "report"), look=True)

@@ -58,6 +58,11 @@ class Schedules(Construct):
             ),
         )
 
+    @property
+    def group(self) -> scheduler.ScheduleGroup:
+        """For other schedules of the stack."""
+        return self._group
+
     def add(self, scope: Construct, job: Job) -> None:
         """The schedule of one job."""
         event = {"job": job.name, "scheduled_time": scheduler.ContextAttribute.scheduled_time}

@@ -14,6 +14,7 @@ from infra.constructs.dashboard import Dashboard
 from infra.constructs.foundation import Foundation
 from infra.constructs.functions import Functions
 from infra.constructs.hosts import WHY_WILD, Hosts
+from infra.constructs.janitor import Janitor
 from infra.constructs.messages import Messages
 from infra.constructs.network import Network
 from infra.constructs.run import Run
@@ -72,6 +73,15 @@ class BackupsStack(Stack):
         functions.allow("retention", grants.retention(deployed.job for deployed in jobs), why_wild=hosts)
         functions.allow("notify", grants.notify(deployed.job for deployed in jobs), why_wild="Keys by their alias.")
         schedules = Schedules(self, "Schedules", settings=settings, foundation=foundation, functions=functions)
+        Janitor(
+            self,
+            "Janitor",
+            jobs=[deployed.job for deployed in jobs],
+            foundation=foundation,
+            functions=functions,
+            schedules=schedules,
+            grants=grants,
+        )
         made = [
             BackupJob(
                 self,

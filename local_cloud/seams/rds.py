@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import logging
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -41,15 +43,20 @@ Reply = tuple[int, dict[str, str], bytes]
 class Databases:
     """The servers behind the records."""
 
-    def __init__(self, rds: Pinned, home: Path, faults: Faults) -> None:
+    def __init__(self, rds: Pinned, home: Callable[[], Path], faults: Faults) -> None:
         self._rds = rds
-        self._home = home
+        self._find_home = home
         self._faults = faults
         self._own: dict[str, Any] = {action: rds._ACTION_MAP.get(action) for action in _WRAPPED}
         self._handle = rds._handle_request_sync
         self._servers: dict[str, Server] = {}
         """By the instance's identifier."""
         self._lock = threading.Lock()
+
+    @functools.cached_property
+    def _home(self) -> Path:
+        """Made when the first server needs it: most clouds have none."""
+        return self._find_home()
 
     def handle(self, method: str, path: str, headers: dict[str, str], body: bytes, query_params: Parameters) -> Reply:
         """Any request: refused while the service is said to be busy."""
@@ -317,8 +324,7 @@ def install(settings: Settings) -> None:
     rds.require("_instances", "_snapshots", "_clusters", "_db_cluster_snapshots", "_subnet_groups", "_tags")
     rds.require("_p", "_parse_tags", "_parse_member_list", "_resolve_instance", "_single_instance_response")
     rds.require("_xml", "_error", "_snapshot_xml", "_cluster_xml", "_cluster_snapshot_xml")
-    home = _home(settings)
-    databases = Databases(rds, home, Faults(settings.scratch("rds-faults")))
+    databases = Databases(rds, _home(settings), Faults(settings.scratch("rds-faults")))
     handlers = {
         "CreateDBInstance": databases.create_instance,
         "DeleteDBInstance": databases.delete_instance,
@@ -343,22 +349,19 @@ def install(settings: Settings) -> None:
     tagging.replace("resource_tags", "arn", resource_tags)
 
 
-def _home(settings: Settings) -> Path:
-    """A directory that goes with the server. Not below its own: PostgreSQL's account could not reach it there."""
+def _home(settings: Settings) -> Callable[[], Path]:
+    """Makes a directory that goes with the server. Not below its own: PostgreSQL's account could not reach it there."""
     note = settings.state / "rds-home"
     with contextlib.suppress(OSError):
         left = Path(note.read_text())  # by one that was killed
         if left.name.startswith(HOME):
             shutil.rmtree(left, ignore_errors=True)
-    home = _temporary_directory()
-    note.write_text(str(home))
-    processes.at_end(lambda: shutil.rmtree(home, ignore_errors=True))
-    return home
 
+    def make() -> Path:
+        home = Path(tempfile.mkdtemp(prefix=HOME, dir="/tmp"))
+        home.chmod(0o711)
+        note.write_text(str(home))
+        processes.at_end(lambda: shutil.rmtree(home, ignore_errors=True))
+        return home
 
-def _temporary_directory() -> Path:
-    import tempfile
-
-    home = Path(tempfile.mkdtemp(prefix=HOME, dir="/tmp"))
-    home.chmod(0o711)
-    return home
+    return make

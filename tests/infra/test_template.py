@@ -67,7 +67,8 @@ def secret(name: str) -> str:
 
 def test_a_worker_may_write_and_abort_but_never_delete_or_list(template: Template) -> None:
     rights = grants(template, "JobnightlyRole")
-    assert rights == {
+    of_databases = {action for action in rights if action.startswith(("rds:", "ec2:"))}  # test_database_grants.py
+    assert {action: arns for action, arns in rights.items() if action not in of_databases} == {
         "s3:GetObject": {f"{STATE}/runs/nightly/*/job.json", f"{STATE}/runs/nightly/*/plan.json", COPIES},
         "s3:PutObject": {f"{STATE}/runs/nightly/*/results/*.json", f"{STATE}/runs/nightly/*/progress/*.json", COPIES},
         "s3:GetObjectVersion": {COPIES},
@@ -124,6 +125,8 @@ def test_only_retention_may_delete_and_only_the_state_machine_runs_tasks(templat
         for statement in policy["PolicyDocument"]["Statement"]:
             if all(text(arn).startswith(f"{STATE}/staging/") for arn in listed(statement["Resource"])):
                 continue  # what is staged is removed as soon as it was read
+            if "aws:ResourceTag/backups:run" in str(statement.get("Condition")):
+                continue  # temporary instances, by their tags: test_the_janitor_… and test_database_grants.py
             for action in listed(statement["Action"]):
                 holders.setdefault(action, set()).add(re.sub(r"DefaultPolicy\w+$", "", name))
     deleting = {
@@ -138,6 +141,42 @@ def test_only_retention_may_delete_and_only_the_state_machine_runs_tasks(templat
         "RunStateMachineRole",
     }
     assert not [action for action in holders if "*" in action]
+
+
+def test_the_janitor_deletes_only_what_is_tagged_staged_or_unfinished(template: Template) -> None:
+    rights = grants(template, "Functionsjanitorrole")
+    temporary = {f"arn:<AWS::Partition>:rds:eu-west-1:123456789012:{kind}:backups-tmp-*" for kind in ("db", "cluster")}
+    assert rights["rds:DeleteDBInstance"] == rights["rds:DeleteDBCluster"] == temporary
+    assert rights["s3:DeleteObject"] == {f"{STATE}/staging/*"}
+    assert rights["s3:AbortMultipartUpload"] == {COPIES, ARCHIVE, f"{STATE}/*"}
+    assert rights["s3:PutObject"] == {f"{STATE}/runs/*/results/*.json"}
+    assert {action for action in rights if "Delete" in action} == {
+        "rds:DeleteDBInstance", "rds:DeleteDBCluster", "s3:DeleteObject",
+    }  # fmt: skip
+    (condition,) = [
+        statement["Condition"]
+        for policy in of_type(template, "AWS::IAM::Policy").values()
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "rds:DeleteDBCluster" in listed(statement["Action"])
+    ]
+    assert condition == {"StringLike": {"aws:ResourceTag/backups:run": "*", "aws:ResourceTag/backups:expires": "*"}}
+
+
+def test_the_janitor_comes_every_hour_and_knows_where(template: Template) -> None:
+    (schedule,) = [s for s in of_type(template, "AWS::Scheduler::Schedule").values() if s["Name"] == "hourly.janitor"]
+    assert schedule["ScheduleExpression"] == "rate(1 hour)"
+    assert json.loads(schedule["Target"]["Input"]) == {
+        "uploads": [
+            {"bucket": "example-archive", "prefix": "files.example.org/"},
+            {"bucket": "example-backups", "prefix": "team-a/db1.example.org/"},
+        ]
+    }
+    (variables,) = [
+        function["Environment"]["Variables"]
+        for function in of_type(template, "AWS::Lambda::Function").values()
+        if function["Handler"] == "functions.janitor.handler.handler"
+    ]
+    assert variables["BACKUPS_DATABASE_REGIONS"] == "eu-west-1"
 
 
 def test_notify_reads_secrets_of_channels_only(template: Template) -> None:
@@ -419,13 +458,15 @@ def test_every_substitution_is_given_and_none_is_left_over(template: Template) -
 
 def test_every_task_has_a_way_on_when_it_fails(template: Template) -> None:
     tasks = {name: state for name, state in states(state_machine(template)) if state["Type"] == "Task"}
-    assert tasks.keys() == {"Plan", "Tell start", "Worker", "Settle", "Retention", "Report", "Notify", "Undelivered"}
+    of_sources, of_messages = {"Worker", "Settle", "Clean up"}, {"Tell start", "Report", "Notify", "Undelivered"}
+    assert tasks.keys() == {"Plan", "Retention"} | of_sources | of_messages
     assert all("Retry" in state for state in tasks.values())
     caught = {name: state["Catch"][0]["Next"] for name, state in tasks.items() if "Catch" in state}
     assert caught == {
         "Plan": "Report",
         "Tell start": "Start is not told",
         "Worker": "Settle",
+        "Clean up": "Something is left",
         "Retention": "Retention is missing",
         "Notify": "Undelivered",
         "Undelivered": "Channel is lost",

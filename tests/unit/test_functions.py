@@ -130,6 +130,27 @@ def test_retention_counts_what_it_did(stack: Deployment, invoke: Invoke, tmp_pat
     assert invoke("retention", event) == {"number": 0, "done": True, "removed": 0, "failed": 1}
 
 
+def test_the_janitor_counts_what_it_removed(
+    stack: Deployment, invoke: Invoke, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BACKUPS_DATABASE_REGIONS", "eu-west-1")
+    tags = {"backups:run": "nightly/run-1/db", "backups:expires": "2026-11-22T00:00:00+00:00"}
+    rds = boto3.client("rds", region_name="eu-west-1")
+    for name in ("backups-tmp-db-1", "production"):
+        rds.create_db_instance(
+            DBInstanceIdentifier=name,
+            DBInstanceClass="db.t4g.medium",
+            Engine="mysql",
+            Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+        )
+    assert invoke("janitor", {"uploads": []}) == {"instances": 1, "uploads": 0, "staged": 0}
+    assert [one["DBInstanceIdentifier"] for one in rds.describe_db_instances()["DBInstances"]] == ["production"]
+    sent = metric(capsys.readouterr().out)
+    assert (sent["TemporaryInstancesRemoved"], sent["service"]) == ([1.0], "backups")
+    with pytest.raises(FunctionError, match="uploads to no-such-bucket"):
+        invoke("janitor", {"uploads": [{"bucket": "no-such-bucket", "prefix": "host/"}]})
+
+
 @pytest.mark.parametrize(("outcome", "not_stored"), [(Outcome.STORED, 0), (Outcome.PARTIAL, 1), (Outcome.FAILED, 1)])
 def test_report_counts_the_run(
     stack: Deployment, invoke: Invoke, capsys: pytest.CaptureFixture[str], outcome: Outcome, not_stored: int
