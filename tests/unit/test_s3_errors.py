@@ -100,9 +100,9 @@ def test_settings_of_the_old_tool() -> None:
 def test_what_objects_are_stored_as(context: Context) -> None:
     from backups.destinations.s3_connect import connect
 
-    assert connect(S3(bucket="b", region="eu-west-1"), context).stored_as == {}
+    assert connect(S3(bucket="b", region="eu-west-1"), context).stored_as() == {}
     config = S3(bucket="b", region="eu-west-1", kms_key_id="alias/backups", storage_class="GLACIER_IR")
-    assert connect(config, context).stored_as == {
+    assert connect(config, context).stored_as() == {
         "StorageClass": "GLACIER_IR",
         "ServerSideEncryption": "aws:kms",
         "SSEKMSKeyId": "alias/backups",
