@@ -31,6 +31,12 @@ class Patience:
     abort: float = 30.0
     """How long a lane that failed or was aborted may take to clear up before nobody waits for it any more."""
 
+    slow_seconds: float = 60.0
+    """For how long the others wait for a destination before it may count as too slow."""
+
+    slow_factor: float | None = 3.0
+    """Then it leaves once it makes the pass so many times as long as it would be without it; None: never."""
+
 
 PATIENCE = Patience()
 
@@ -43,6 +49,8 @@ class LaneEnd:
     error: BackupsError | None
     verified: str
     seconds: float
+    busy: float
+    """Seconds of them in which the destination was at work, and not waiting for the source or for others."""
 
 
 class Lane:
@@ -67,6 +75,7 @@ class Lane:
         self._aborted = self._committing = self._over = False
         self._verified = ""
         self._started = self._moved = time.monotonic()  # _moved: when it last got on
+        self._busy = 0.0
         self._given_up: float | None = None  # when it failed or was aborted
         self._ended: float | None = None
         self._change = threading.Condition()
@@ -79,11 +88,25 @@ class Lane:
         """Whether it still takes blocks."""
         return self.error is None and not self._aborted
 
+    @property
+    def idle(self) -> bool:
+        """Whether it could take blocks, and has written all that it was given."""
+        return self.alive and not self._waiting
+
     def put(self, block: bytes) -> None:
         """Hand over a block, waiting for room. A lane that broke or stalls is dropped, never raised from."""
+        while not self.offer(block, _TICK):
+            pass
+
+    def offer(self, block: bytes, seconds: float) -> bool:
+        """Hand over a block if there is room within ``seconds``; also true when it takes no more at all."""
+        deadline = time.monotonic() + seconds
         with self._change:
             while self.alive and self._waiting and self._waiting + len(block) > WINDOW_BYTES:
-                self._change.wait(min(_TICK, self._patience.stall))
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                self._change.wait(min(left, self._patience.stall))
                 self._drop_if_stalled()
             if self.alive:
                 if not self._waiting:
@@ -91,6 +114,11 @@ class Lane:
                 self._blocks.append(block)
                 self._waiting += len(block)
                 self._change.notify_all()
+            return True
+
+    def drop(self, reason: DestinationError) -> None:
+        """Take it out: it failed for this reason. Does not wait."""
+        self._fail(reason)
 
     def commit(self, size: int, sha256: str) -> None:
         """The stream was whole: make it visible. Does not wait."""
@@ -120,9 +148,8 @@ class Lane:
                 self._fail(DestinationError(f"did not finish within {limit:g} s and was dropped"))
             if self.error is None and not self._verified:
                 self._fail(DestinationError("was aborted before its commit"))
-            return LaneEnd(
-                self.destination, self.error, self._verified, (self._ended or time.monotonic()) - self._started
-            )
+            seconds = (self._ended or time.monotonic()) - self._started
+            return LaneEnd(self.destination, self.error, self._verified, seconds, self._busy)
 
     def _run(self) -> None:
         upload: Upload | None = None
@@ -130,7 +157,9 @@ class Lane:
             upload = self._begin()
             self._write(upload)
             if self._may_commit() and self._verdict is not None:
+                since = time.monotonic()
                 verified = upload.commit(*self._verdict) or "size"
+                self._busy += time.monotonic() - since
                 self._committed(verified)
         except BackupsError as error:
             self._fail(error)
@@ -148,8 +177,10 @@ class Lane:
                 if not self.alive or not self._blocks:
                     return
                 block = self._blocks.popleft()
+            since = time.monotonic()
             upload.write(block)
             with self._change:
+                self._busy += time.monotonic() - since
                 self._waiting -= len(block)
                 self._moved = time.monotonic()
                 self._progress.lanes[self.destination] += len(block)

@@ -26,6 +26,7 @@ from backups.errors import CommandError, DestinationError, SourceError, StoppedE
 from backups.fanout import Lane, Patience
 from backups.job import Encryption
 from backups.naming import Compression
+from backups.pacing import Pace
 from backups.progress import Progress
 from backups.sources.base import SourceStream
 
@@ -192,7 +193,7 @@ def stream(
             stack.enter_context(_limit(recipe.time_limit, stages))
             feed = Feed(source, sink, stages, progress)
             try:
-                size, sha256 = _distribute(output, lanes, progress)
+                size, sha256 = _distribute(output, lanes, recipe.patience, progress)
                 # The last stage is looked at first: when it dies those before it die of SIGPIPE, when one before it
                 # dies it meets its end of file and ends well. And a feed may wait for its source for long.
                 for child in reversed(children):
@@ -231,14 +232,13 @@ def _start(stack: contextlib.ExitStack, recipe: Recipe, context: Context) -> tup
     return compressor.stdin, gpg.stdout, [compressor, gpg]
 
 
-def _distribute(output: IO[bytes], lanes: Sequence[Lane], progress: Progress) -> tuple[int, str]:
-    digest, size = hashlib.sha256(), 0
+def _distribute(output: IO[bytes], lanes: Sequence[Lane], patience: Patience, progress: Progress) -> tuple[int, str]:
+    digest, size, pace = hashlib.sha256(), 0, Pace(lanes, patience)
     while block := output.read(BLOCK_BYTES):
         digest.update(block)
         size += len(block)
         progress.encrypted_bytes = size
-        for lane in lanes:
-            lane.put(block)
+        pace.put(block)
         if not any(lane.alive for lane in lanes):
             raise NoDestinationLeftError("no destination is left to write to")
     return size, digest.hexdigest()

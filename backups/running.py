@@ -111,7 +111,7 @@ class _Work:
             compression=self.job.compression_for(self.source),
             encryption=self.context.secrets.resolve(self.job.encryption_for(self.source)),
             time_limit=self.job.time_limit_for(self.source),
-            patience=self.patience,
+            patience=replace(self.patience, slow_factor=self.job.settings.slow_factor),
         )
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import math
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from backups.context import Context
@@ -22,6 +24,8 @@ from backups.relay import Relay
 from backups.sources.base import SourceStream
 
 log = logging.getLogger("backups.storing")
+
+_QUICK_SECONDS = 15.0
 
 
 class Connections:
@@ -60,6 +64,14 @@ class Connections:
                 log.warning("%s", self._context.secrets.scrub(f"closing {id_}: {error}"))
 
 
+def quickest_first(destinations: Sequence[str], busy: Mapping[str, float]) -> list[str]:
+    """Those that had the least work with a copy first: they will give it back as quickly.
+
+    Only what is twice as slow and more than some seconds counts; else the job's order stands.
+    """
+    return sorted(destinations, key=lambda id_: math.frexp(max(busy[id_], _QUICK_SECONDS))[1])
+
+
 class Storing:
     """One source's copy on its way to all its destinations."""
 
@@ -71,6 +83,7 @@ class Storing:
         self._recipe = recipe
         self._context = context
         self._progress = progress
+        self._busy: dict[str, float] = {}
 
     def first_pass(self, source: SourceStream) -> tuple[Streamed, list[StoredAt]]:
         """Pass the source to every destination at once. Raises what failed when the source was not whole."""
@@ -104,12 +117,17 @@ class Storing:
             ]
 
     def second_chances(self, places: Sequence[StoredAt], streamed: Streamed, manifest: Manifest) -> list[StoredAt]:
-        """Copy from a destination that holds the copy to each one that failed; a failure that stays is returned."""
-        good = [place.destination for place in places if place.status == "stored"]
-        return [
-            place if place.status == "stored" else self._second_chance(place, good, streamed, manifest)
-            for place in places
-        ]
+        """Copy from the best destination that holds the copy to each one that failed, to all of them at once.
+
+        A failure that stays is returned.
+        """
+        good = quickest_first([place.destination for place in places if place.status == "stored"], self._busy)
+
+        def chance(place: StoredAt) -> StoredAt:
+            return place if place.status == "stored" else self._second_chance(place, good, streamed, manifest)
+
+        with ThreadPoolExecutor(max(1, len(places)), thread_name_prefix="second-chance") as threads:
+            return list(threads.map(chance, places))
 
     def _second_chance(self, failed: StoredAt, good: Sequence[str], streamed: Streamed, manifest: Manifest) -> StoredAt:
         for origin in good:
@@ -162,6 +180,7 @@ class Storing:
     def _place(self, lane: Lane, size: int) -> StoredAt:
         """Wait for a lane; what nobody foresaw goes to the log with its traceback."""
         end = lane.join()
+        self._busy.setdefault(end.destination, end.busy)  # of the pass, not of the manifest
         place = StoredAt(
             destination=end.destination,
             type=self._connections.configs[end.destination].type,

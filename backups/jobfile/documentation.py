@@ -193,7 +193,8 @@ def _type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
         return f"list of {_type(schema.get('items', {}), definitions)}s"
     if schema.get("format") == "password":
         return "secret"
-    words = {"string": "text", "integer": "whole number", "boolean": "true or false", "object": "object"}
+    words = {"string": "text", "integer": "whole number", "number": "number"}
+    words |= {"boolean": "true or false", "object": "object"}
     return words.get(schema.get("type", ""), "anything")
 
 

@@ -70,6 +70,11 @@ class JobSettings(ConfigModel):
     time_limit: Positive = DAY
     """Seconds after which reading a source is given up."""
 
+    slow_factor: float | None = Field(3, gt=1)
+    """A source goes to all destinations at once. One for which the others wait, so that storing would take so many
+    times as long as without it, is left, and gets its copy afterwards from another; `null`: all wait for the slowest.
+    Nobody is left before the others waited for a minute."""
+
     @field_validator("schedule")
     @classmethod
     def _known_schedule(cls, value: str) -> str:
