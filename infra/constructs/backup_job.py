@@ -7,8 +7,8 @@ from aws_cdk import aws_s3_assets as s3_assets
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
-from infra.acknowledged import acknowledge_wildcards
 from infra import database_grants
+from infra.acknowledged import acknowledge_wildcards
 from infra.constructs.functions import Functions
 from infra.constructs.hosts import WHY_WILD, Hosts
 from infra.constructs.schedules import Schedules

@@ -57,7 +57,7 @@ class Janitor(Construct):
         versions = allow(("lambda:InvokeFunction",), [f"{function.function_arn}:*"])
         acknowledge_wildcards(role, [versions], "CDK adds the versions of the function to the function itself.")
         event = {"uploads": [{"bucket": bucket, "prefix": prefix} for bucket, prefix in places]}
-        scheduler.Schedule(
+        schedule = scheduler.Schedule(
             self,
             "Schedule",
             schedule_name=SCHEDULE,
@@ -72,6 +72,7 @@ class Janitor(Construct):
                 retry_attempts=3,
             ),
         )
+        schedules.in_group(schedule)
 
     def _databases(self, regions: Iterable[str]) -> list[iam.PolicyStatement]:
         """Look at everything, delete what has both the name and the tags of a temporary one."""

@@ -42,7 +42,7 @@ class Schedules(Construct):
         role = iam.Role(scope, "Role", assumed_by=iam.ServicePrincipal("scheduler.amazonaws.com"))
         versions = allow(("lambda:InvokeFunction",), [f"{function.function_arn}:*"])
         acknowledge_wildcards(role, [versions], "CDK adds the versions of the function to the function itself.")
-        scheduler.Schedule(
+        schedule = scheduler.Schedule(
             scope,
             "Schedule",
             schedule_name="hourly.watch",
@@ -57,6 +57,11 @@ class Schedules(Construct):
                 retry_attempts=3,
             ),
         )
+        self.in_group(schedule)
+
+    def in_group(self, schedule: scheduler.Schedule) -> None:
+        """Make it after its group: CDK writes the group's name into it, from which nothing knows the order."""
+        schedule.node.add_dependency(self._group)
 
     @property
     def group(self) -> scheduler.ScheduleGroup:
@@ -69,7 +74,7 @@ class Schedules(Construct):
         window = scheduler.TimeWindow.off()
         if self._window:
             window = scheduler.TimeWindow.flexible(Duration.minutes(self._window))
-        scheduler.Schedule(
+        schedule = scheduler.Schedule(
             scope,
             "Schedule",
             schedule_name=job.name,
@@ -88,3 +93,4 @@ class Schedules(Construct):
                 retry_attempts=20,
             ),
         )
+        self.in_group(schedule)

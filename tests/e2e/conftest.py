@@ -16,7 +16,8 @@ import pytest
 from local_cloud.client import LocalCloud
 from local_cloud.night import Night, Plan, deploy, synthesize, worker_programs
 from local_cloud.sample import SCHEMA, odd_names
-from tests.servers.faulty_proxy import FaultyProxy, faulty_proxy
+from tests.servers import rds
+from tests.servers.faulty_proxy import FOREVER, Fault, FaultyProxy, faulty_proxy
 from tests.servers.mariadb import MariaDB
 from tests.servers.slack import SlackServer, slack_server
 from tests.servers.smtp import USER, SmtpServer, smtp_server
@@ -121,8 +122,20 @@ def _jobs(work: Path, database: MariaDB, mail: SmtpServer, proxy: FaultyProxy) -
         "farheld": _job(
             folder, {"sources": [on_host(work / "big")], "destinations": [held]}, hostname="farheld.example.org"
         ),
+        "database": _job(folder, {"sources": [_on_rds()]}, hostname="database.example.org"),
+        "databaseheld": _job(
+            folder,
+            {"sources": [_on_rds()], "destinations": [held], "compression": "none"},
+            hostname="databaseheld.example.org",
+        ),
         "broken": _job(work / "no such folder", {}, hostname="broken.example.org"),
     }
+
+
+def _on_rds() -> dict[str, Any]:
+    """A source of RDS; tests that run it make the database."""
+    login = {"dbname": DATABASE, "dbuser": rds.USER, "dbpass": resolve("rds")}
+    return {"id": "live", "name": "Live on RDS", "type": "rds", "instancename": "live-mariadb", **login}
 
 
 @pytest.fixture(scope="session")
@@ -154,6 +167,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         secrets = {
             "passphrase": PASSPHRASE,
             "dbpass": DB_PASSWORD,
+            "rds": rds.PASSWORD,
             "slack": slack.url,
             "smtp": mail.password,
             **_keys_of_a_user(cloud),
@@ -161,6 +175,17 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         plan = Plan(jobs=jobs, buckets=(MAIN, SECOND), secrets={SECRET: secrets})
         assembly = synthesize(plan, work / "cdk.out")
         yield Scene(deploy(cloud, plan, assembly), database, slack, mail, proxy, work, assembly)
+
+
+@pytest.fixture
+def stall(scene: Scene) -> Iterator[Fault]:
+    """The second bucket takes requests and never answers; a run that still goes afterwards is stopped."""
+    yield scene.proxy.add(Fault("^(PUT|POST) ", times=FOREVER, stall=True))
+    scene.proxy.heal()
+    client = scene.night.cloud.client("stepfunctions")
+    machine = scene.night.outputs["StateMachineArn"]
+    for going in client.list_executions(stateMachineArn=machine, statusFilter="RUNNING")["executions"]:
+        client.stop_execution(executionArn=going["executionArn"])
 
 
 def _keys_of_a_user(cloud: LocalCloud) -> dict[str, str]:

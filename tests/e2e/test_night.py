@@ -6,7 +6,6 @@ import datetime as dt
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from tests.e2e.conftest import (
     SLACK_PATH_SECRET,
     Scene,
 )
-from tests.servers.faulty_proxy import FOREVER, Fault
+from tests.servers.faulty_proxy import Fault
 from tests.servers.slack import Answer
 from tests.servers.smtp import Received
 
@@ -187,17 +186,6 @@ def test_a_dead_channel_changes_no_outcome_and_its_message_is_kept(scene: Scene)
     assert SLACK_PATH_SECRET not in message["Body"]
 
 
-@pytest.fixture
-def stall(scene: Scene) -> Iterator[Fault]:
-    """The second bucket takes requests and never answers; a run that still goes afterwards is stopped."""
-    yield scene.proxy.add(Fault("^(PUT|POST) ", times=FOREVER, stall=True))
-    scene.proxy.heal()
-    client = scene.night.cloud.client("stepfunctions")
-    machine = scene.night.outputs["StateMachineArn"]
-    for going in client.list_executions(stateMachineArn=machine, statusFilter="RUNNING")["executions"]:
-        client.stop_execution(executionArn=going["executionArn"])
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_worker_that_dies_is_reported_at_once_and_leaves_nothing_half(
     scene: Scene, stall: Fault, number: signal.Signals
@@ -205,7 +193,7 @@ def test_a_worker_that_dies_is_reported_at_once_and_leaves_nothing_half(
     when = WHEN + dt.timedelta(days=1, hours=int(number))
     run = scene.night.fire("held", at=when)
     assert stall.stalled.wait(120), "the worker never wrote"
-    task = _running_task(scene)
+    task = _running_task(scene, run)
     pids = scene.night.cloud.task_processes(task)
     assert pids, "the worker's process is not known"
     os.kill(pids[0], number)
@@ -242,7 +230,7 @@ def test_a_run_that_is_due_while_another_goes_is_told_as_skipped(scene: Scene, s
     assert report.outcome is Outcome.SKIPPED
     assert first in report.error
     client = scene.night.cloud.client("stepfunctions")
-    task = _running_task(scene)
+    task = _running_task(scene, first)
     going = scene.night.execution("held", first)
     assert going is not None
     client.stop_execution(executionArn=going["executionArn"])
@@ -297,10 +285,16 @@ def _objects(scene: Scene, bucket: str) -> str:
     return "\n".join(bodies)
 
 
-def _running_task(scene: Scene) -> str:
+def _running_task(scene: Scene, run: str) -> str:
     client = scene.night.cloud.client("ecs")
     cluster = scene.night.outputs["Cluster"]
     arns = client.list_tasks(cluster=cluster, desiredStatus="RUNNING")["taskArns"]
-    running = [arn for arn in arns if scene.night.cloud.task_processes(arn)]
+    mine = {"name": "BACKUPS_RUN", "value": run}
+    running = [
+        task["taskArn"]
+        for task in client.describe_tasks(cluster=cluster, tasks=arns)["tasks"]
+        if mine in task["overrides"]["containerOverrides"][0]["environment"]
+        if scene.night.cloud.task_processes(task["taskArn"])
+    ]
     assert len(running) == 1, running
     return str(running[0])

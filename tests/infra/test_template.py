@@ -162,6 +162,13 @@ def test_the_janitor_deletes_only_what_is_tagged_staged_or_unfinished(template: 
     assert condition == {"StringLike": {"aws:ResourceTag/backups:run": "*", "aws:ResourceTag/backups:expires": "*"}}
 
 
+def test_a_schedule_is_made_after_its_group(template: Template) -> None:
+    (group,) = of_type(template, "AWS::Scheduler::ScheduleGroup")
+    schedules = [one for one in template["Resources"].values() if one["Type"] == "AWS::Scheduler::Schedule"]
+    assert len(schedules) == 3
+    assert all(group in schedule["DependsOn"] for schedule in schedules)
+
+
 def test_the_janitor_comes_every_hour_and_knows_where(template: Template) -> None:
     (schedule,) = [s for s in of_type(template, "AWS::Scheduler::Schedule").values() if s["Name"] == "hourly.janitor"]
     assert schedule["ScheduleExpression"] == "rate(1 hour)"
