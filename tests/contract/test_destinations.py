@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import json
 import logging
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from backups.context import Context
 from backups.destinations import Destination, Upload
@@ -303,3 +307,54 @@ def test_a_wrong_secret_is_denied_and_never_shown(
             shown += [str(caught.value), repr(caught.value), repr(caught.value.__cause__)]
     assert secret not in "".join(shown) + caplog.text
     assert place.leftovers() == []
+
+
+_PUSH = """
+import hashlib, json, pathlib, sys
+import google.auth.credentials
+from backups.context import Context
+from backups.destinations import DESTINATIONS
+def high_water():
+    # Not getrusage: what it says begins with the memory of the process that forked this one.
+    status = pathlib.Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in status if line.startswith("VmHWM")))
+config = json.load(sys.stdin)
+# Google's library asks googleapis.com in the background.
+kind = google.auth.credentials.CredentialsWithRegionalAccessBoundary
+kind._maybe_start_regional_access_boundary_refresh = lambda *given: None
+context = Context(tmpdir=pathlib.Path(sys.argv[1]))
+with DESTINATIONS.get(config["type"]).model_validate(config).connect(context) as destination:
+    upload = destination.create("first")
+    upload.write(b"so that everything is loaded")
+    upload.abort()
+    before = high_water()
+    upload = destination.create("host/large", size_bound=1 << 40)
+    size, digest = 0, hashlib.sha256()
+    for number in range(128):
+        block = number.to_bytes(4, "big") * (1 << 18)
+        size += len(block)
+        digest.update(block)
+        upload.write(block)
+    upload.commit(size, digest.hexdigest())
+    print(high_water() - before)
+"""
+
+
+def test_large_data_needs_little_memory_and_leaves_no_file(place: Place, tmp_path: Path) -> None:
+    """128 MiB in a process of its own, which has the real sizes of parts."""
+    config = place.config(verify="full")
+    given = {name: _plain(value) for name, value in config.model_dump(exclude_defaults=True).items()}
+    (tmp_path / "private").mkdir(exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-c", _PUSH, str(tmp_path / "private")],
+        input=json.dumps({**given, "type": config.type}),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert int(done.stdout) * 1024 < 100 * MIB
+    assert list((tmp_path / "private").iterdir()) == []
+
+
+def _plain(value: object) -> object:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value

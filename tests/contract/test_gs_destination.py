@@ -6,8 +6,6 @@ import concurrent.futures
 import hashlib
 import json
 import random
-import subprocess
-import sys
 import urllib.parse
 import uuid
 from collections.abc import Iterator
@@ -457,39 +455,3 @@ def test_a_missing_object_and_bucket(direct: Destination, gcs_server: Gcs, conte
         fetch(direct)
     with settings(gcs_server, bucket="no-such-bucket").connect(context) as destination, pytest.raises(MissingError):
         store(destination, content(BIG))
-
-
-# ---------------------------------------------------------------------- memory
-
-_PUSH = """
-import hashlib, json, pathlib, sys
-from backups.context import Context
-from backups.destinations.gs import GoogleStorage
-def high_water():
-    status = pathlib.Path("/proc/self/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in status if line.startswith("VmHWM")))
-import google.auth.credentials
-kind = google.auth.credentials.CredentialsWithRegionalAccessBoundary
-kind._maybe_start_regional_access_boundary_refresh = lambda *given: None  # it asks googleapis.com
-destination = GoogleStorage.model_validate_json(sys.argv[1]).connect(Context(tmpdir=pathlib.Path(sys.argv[2])))
-list(destination.list(""))
-before = high_water()
-upload = destination.create("k")
-size, digest = 0, hashlib.sha256()
-for number in range(100):
-    block = number.to_bytes(4, "big") * (1 << 18)
-    size += len(block)
-    digest.update(block)
-    upload.write(block)
-upload.commit(size, digest.hexdigest())
-print(high_water() - before)
-"""
-
-
-def test_an_upload_needs_little_memory(gcs_server: Gcs, prefix: str, tmp_path: Path) -> None:
-    """In a process of its own, which has the real chunk size."""
-    config = {"bucket": BUCKET, "prefix": prefix, "endpoint_url": gcs_server.url, "gs_service_key": gcs_server.key()}
-    done = subprocess.run(
-        [sys.executable, "-c", _PUSH, json.dumps(config), str(tmp_path)], check=True, capture_output=True, text=True
-    )
-    assert int(done.stdout) * 1024 < 80 * MIB  # two chunks of 16 MiB, and what the library makes of them

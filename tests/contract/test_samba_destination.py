@@ -500,7 +500,7 @@ def test_a_link_on_the_share_is_not_followed(samba_server: samba.Samba, folder: 
     assert keys(direct) == [KEY]
 
 
-# ---------------------------------------------------------------------- verification and memory
+# ---------------------------------------------------------------------- verification
 
 
 @pytest.mark.parametrize("verify", ["sampled", "full"])
@@ -520,41 +520,6 @@ def test_bytes_that_change_on_the_server_are_noticed(
         upload.abort()
         assert keys(destination) == []
     assert partials(samba_server.root / folder) == []
-
-
-_PUSH = """
-import hashlib, pathlib, sys
-from backups.context import Context
-from backups.destinations.samba import Samba
-def high_water():
-    status = pathlib.Path("/proc/self/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in status if line.startswith("VmHWM")))
-destination = Samba.model_validate_json(sys.argv[1]).connect(Context(tmpdir=pathlib.Path(sys.argv[2])))
-list(destination.list(""))
-before = high_water()
-uploads = [destination.create(f"{number}") for number in range(2)]
-size, digest = 0, hashlib.sha256()
-for number in range(120):
-    block = number.to_bytes(4, "big") * (1 << 18)
-    size += len(block)
-    digest.update(block)
-    for upload in uploads:
-        upload.write(block)
-for upload in uploads:
-    upload.commit(size, digest.hexdigest())
-print(high_water() - before)
-"""
-
-
-def test_an_upload_needs_little_memory(samba_server: samba.Samba, folder: str, tmp_path: Path) -> None:
-    config = settings(samba_server.port, folder=folder, verify="full").model_dump(exclude_defaults=True) | {
-        "password": samba.PASSWORD
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", _PUSH, json.dumps(config), str(tmp_path)], check=True, capture_output=True, text=True
-    )
-    assert int(done.stdout) * 1024 < 2 * 48 * MIB
-    assert done.stderr == ""
 
 
 def test_all_that_others_see_is_encrypted(
