@@ -72,9 +72,15 @@ def removed(scene: Scene) -> float:
     return float(sum(point["Sum"] for point in found))
 
 
-def kill_the_worker(scene: Scene) -> None:
+def kill_the_worker(scene: Scene, run: str) -> None:
     """kill -9, as the kernel does when memory runs out."""
-    (task,) = scene.night.cloud.client("ecs").list_tasks(cluster=scene.night.outputs["Cluster"])["taskArns"]
+    client, cluster = scene.night.cloud.client("ecs"), scene.night.outputs["Cluster"]
+    arns = client.list_tasks(cluster=cluster)["taskArns"]
+    (task,) = [
+        task["taskArn"]
+        for task in client.describe_tasks(cluster=cluster, tasks=arns)["tasks"]
+        if {"name": "BACKUPS_RUN", "value": run} in task["overrides"]["containerOverrides"][0]["environment"]
+    ]
     pids = wait_for(lambda: scene.night.cloud.task_processes(task), "the worker's process is not known")
     os.kill(pids[0], signal.SIGKILL)
 
@@ -104,7 +110,7 @@ def test_a_worker_killed_while_it_restores(scene: Scene, rds: Rds, live: Live, n
     with rds.fault("hold-restore"):
         run = scene.night.fire("database", at=WHEN + dt.timedelta(days=1))
         (instance,) = wait_for(rds.temporaries, "nothing was restored")
-        kill_the_worker(scene)
+        kill_the_worker(scene, run)
         execution, result = ended(scene, "database", run)
     tags = {tag["Key"]: tag["Value"] for tag in instance["TagList"]}
     assert tags["backups:run"] == f"database/{run}/live"
@@ -120,7 +126,7 @@ def test_a_worker_killed_while_it_dumps(scene: Scene, rds: Rds, live: Live, stal
     assert stall.stalled.wait(120), "the worker never wrote"
     (instance,) = rds.temporaries()
     assert instance["DBInstanceStatus"] == "available"
-    kill_the_worker(scene)
+    kill_the_worker(scene, run)
     _, result = ended(scene, "databaseheld", run)
     scene.proxy.heal()
     assert result.error.startswith("the worker was killed")
