@@ -87,7 +87,7 @@ def test_all_problems_come_at_once() -> None:
         ({"sources": ["folder"]}, "sources[0]: must be an object with a 'type'"),
         (
             {"destinations": [{"path": "/mnt"}]},
-            "destinations[0].type: required, one of: gcs, gs, local, s3, samba, smb",
+            "destinations[0].type: required, one of: gcs, gs, local, rclone, s3, samba, smb",
         ),
         ({"hostname": "../x"}, "hostname: may hold letters, digits and . _ -, and starts with a letter or digit"),
         ({"hostname": ".."}, "hostname: may hold letters, digits and . _ -, and starts with a letter or digit"),
