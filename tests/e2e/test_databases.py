@@ -72,8 +72,8 @@ def removed(scene: Scene) -> float:
     return float(sum(point["Sum"] for point in found))
 
 
-def kill_the_worker(scene: Scene, run: str) -> None:
-    """kill -9, as the kernel does when memory runs out."""
+def end_the_worker(scene: Scene, run: str, number: signal.Signals = signal.SIGKILL) -> None:
+    """By default kill -9, as the kernel does when memory runs out."""
     client, cluster = scene.night.cloud.client("ecs"), scene.night.outputs["Cluster"]
     arns = client.list_tasks(cluster=cluster)["taskArns"]
     (task,) = [
@@ -82,7 +82,7 @@ def kill_the_worker(scene: Scene, run: str) -> None:
         if {"name": "BACKUPS_RUN", "value": run} in task["overrides"]["containerOverrides"][0]["environment"]
     ]
     pids = wait_for(lambda: scene.night.cloud.task_processes(task), "the worker's process is not known")
-    os.kill(pids[0], signal.SIGKILL)
+    os.kill(pids[0], number)
 
 
 def test_the_copy_has_exactly_the_rows_of_the_snapshot(
@@ -110,7 +110,7 @@ def test_a_worker_killed_while_it_restores(scene: Scene, rds: Rds, live: Live, n
     with rds.fault("hold-restore"):
         run = scene.night.fire("database", at=WHEN + dt.timedelta(days=1))
         (instance,) = wait_for(rds.temporaries, "nothing was restored")
-        kill_the_worker(scene, run)
+        end_the_worker(scene, run)
         execution, result = ended(scene, "database", run)
     tags = {tag["Key"]: tag["Value"] for tag in instance["TagList"]}
     assert tags["backups:run"] == f"database/{run}/live"
@@ -121,12 +121,25 @@ def test_a_worker_killed_while_it_restores(scene: Scene, rds: Rds, live: Live, n
     until(lambda: removed(scene) == before + 1 or None, "the metric does not tell of it", 60)
 
 
+def test_a_worker_told_to_stop_while_it_restores_removes_its_own(
+    scene: Scene, rds: Rds, live: Live, nothing_left: None
+) -> None:
+    before = removed(scene)
+    with rds.fault("hold-restore"):
+        run = scene.night.fire("database", at=WHEN + dt.timedelta(days=3))
+        wait_for(rds.temporaries, "nothing was restored")
+        end_the_worker(scene, run, signal.SIGTERM)
+        _, result = ended(scene, "database", run)
+    assert (result.outcome, result.error, result.warnings) == (Outcome.FAILED, "stopped", ())
+    assert removed(scene) == before
+
+
 def test_a_worker_killed_while_it_dumps(scene: Scene, rds: Rds, live: Live, stall: Fault, nothing_left: None) -> None:
     run = scene.night.fire("databaseheld", at=WHEN)
     assert stall.stalled.wait(120), "the worker never wrote"
     (instance,) = rds.temporaries()
     assert instance["DBInstanceStatus"] == "available"
-    kill_the_worker(scene, run)
+    end_the_worker(scene, run)
     _, result = ended(scene, "databaseheld", run)
     scene.proxy.heal()
     assert result.error.startswith("the worker was killed")
