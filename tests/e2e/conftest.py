@@ -202,3 +202,19 @@ def _keys_of_a_user(cloud: LocalCloud) -> dict[str, str]:
 def _random() -> bytes:
     """Half a MiB that nothing compresses, so that parts fill up."""
     return os.urandom(1 << 19)
+
+
+def running_task(scene: Scene, run: str) -> str:
+    """The one task of this run whose program runs; tasks of other runs may still be ending."""
+    client = scene.night.cloud.client("ecs")
+    cluster = scene.night.outputs["Cluster"]
+    arns = client.list_tasks(cluster=cluster, desiredStatus="RUNNING")["taskArns"]
+    mine = {"name": "BACKUPS_RUN", "value": run}
+    running = [
+        task["taskArn"]
+        for task in client.describe_tasks(cluster=cluster, tasks=arns)["tasks"]
+        if mine in task["overrides"]["containerOverrides"][0]["environment"]
+        if scene.night.cloud.task_processes(task["taskArn"])
+    ]
+    assert len(running) == 1, running
+    return str(running[0])

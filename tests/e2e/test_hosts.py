@@ -16,7 +16,7 @@ import pytest
 from backups.records import Outcome
 from local_cloud import stock
 from local_cloud.night import STACK, until
-from tests.e2e.conftest import MAIN, PASSPHRASE, REMOTE, SECOND, Scene, on_host
+from tests.e2e.conftest import MAIN, PASSPHRASE, REMOTE, SECOND, Scene, on_host, running_task
 from tests.servers.faulty_proxy import FOREVER, Fault
 
 pytestmark = pytest.mark.xdist_group("night")
@@ -85,8 +85,7 @@ def test_a_worker_that_dies_leaves_nothing_staged_and_nothing_running_on_the_hos
     run = scene.night.fire("farheld", at=WHEN)
     assert stall.stalled.wait(120), "the worker never wrote"
     assert staged(scene)
-    tasks = cloud.client("ecs").list_tasks(cluster=scene.night.outputs["Cluster"], desiredStatus="RUNNING")["taskArns"]
-    (worker,) = [pids[0] for task in tasks if (pids := cloud.task_processes(task))]
+    worker = cloud.task_processes(running_task(scene, run))[0]
     os.kill(worker, signal.SIGKILL)
     ended = scene.night.ended("farheld", run, timeout=120)
     assert ended["status"] == "FAILED"

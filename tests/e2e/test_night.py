@@ -23,6 +23,7 @@ from tests.e2e.conftest import (
     SECOND,
     SLACK_PATH_SECRET,
     Scene,
+    running_task,
 )
 from tests.servers.faulty_proxy import Fault
 from tests.servers.slack import Answer
@@ -193,7 +194,7 @@ def test_a_worker_that_dies_is_reported_at_once_and_leaves_nothing_half(
     when = WHEN + dt.timedelta(days=1, hours=int(number))
     run = scene.night.fire("held", at=when)
     assert stall.stalled.wait(120), "the worker never wrote"
-    task = _running_task(scene, run)
+    task = running_task(scene, run)
     pids = scene.night.cloud.task_processes(task)
     assert pids, "the worker's process is not known"
     os.kill(pids[0], number)
@@ -230,7 +231,7 @@ def test_a_run_that_is_due_while_another_goes_is_told_as_skipped(scene: Scene, s
     assert report.outcome is Outcome.SKIPPED
     assert first in report.error
     client = scene.night.cloud.client("stepfunctions")
-    task = _running_task(scene, first)
+    task = running_task(scene, first)
     going = scene.night.execution("held", first)
     assert going is not None
     client.stop_execution(executionArn=going["executionArn"])
@@ -281,20 +282,7 @@ def _task_definitions(scene: Scene) -> list[Any]:
 
 def _objects(scene: Scene, bucket: str) -> str:
     client = scene.night.cloud.client("s3")
-    bodies = (client.get_object(Bucket=bucket, Key=key)["Body"].read().decode() for key in scene.keys(bucket))
+    bodies = (
+        client.get_object(Bucket=bucket, Key=key)["Body"].read().decode(errors="replace") for key in scene.keys(bucket)
+    )
     return "\n".join(bodies)
-
-
-def _running_task(scene: Scene, run: str) -> str:
-    client = scene.night.cloud.client("ecs")
-    cluster = scene.night.outputs["Cluster"]
-    arns = client.list_tasks(cluster=cluster, desiredStatus="RUNNING")["taskArns"]
-    mine = {"name": "BACKUPS_RUN", "value": run}
-    running = [
-        task["taskArn"]
-        for task in client.describe_tasks(cluster=cluster, tasks=arns)["tasks"]
-        if mine in task["overrides"]["containerOverrides"][0]["environment"]
-        if scene.night.cloud.task_processes(task["taskArn"])
-    ]
-    assert len(running) == 1, running
-    return str(running[0])
