@@ -14,7 +14,7 @@ from backups.jobfile.examples import EXAMPLES, SMALLEST
 from backups.jobfile.reader import LISTS
 from backups.jobfile.references import FORMS
 from backups.jobfile.schema import model_schema
-from backups.jobfile.settings import Encryption, JobSettings
+from backups.jobfile.settings import Encryption, JobSettings, VerifyRules
 from backups.notifications import Notification
 from backups.retention import KeepRules
 from backups.sources import Source
@@ -44,7 +44,9 @@ _LISTS = {
     "destinations": "Where copies are stored: every source at every destination. At least one.",
     "notifications": "Who is told of a run. None is needed.",
 }
-_SECTIONS = {"KeepRules": "[rules](#retention)", "Encryption": "[object](#encryption)"}
+_SECTIONS = {"KeepRules": "[rules](#retention)", "Encryption": "[object](#encryption)"} | {
+    "VerifyRules": "[object](#verification)"
+}
 
 _TEXT = """\
 <!-- Made from the models by `python -m backups.jobfile.documentation`; a test fails when they differ. -->
@@ -102,6 +104,16 @@ copy does.
 The newest `retention_minimum` verified copies of a source stay whatever the rules say. Only copies of the job's own
 host and sources are counted and removed, and only after a run that stored a verified copy.
 
+## Verification
+
+Every copy is read back whole, again and again: its size and sha256 are compared with its manifest, and gpg decrypts it
+to nothing, which makes its own check. Deployed, a check of each job runs by `schedule` and reads a share of the copies,
+the newest that was never read and those that wait longest first, so that each has its turn within `every_days`. On one
+machine `backups verify --due JOB.json` does the same, from cron. [operations.md](operations.md#checks-of-the-copies)
+says what a check tells, and to whom.
+
+{verification}
+
 {lists}
 ## Spellings of old files
 
@@ -122,6 +134,7 @@ def configuration_markdown() -> str:
         encryption=_keys_table(Encryption),
         references=_table(("Reference", "Value"), [(f"`{form}`", _SERVICES[name]) for name, form in FORMS.items()]),
         retention=_keys_table(KeepRules),
+        verification=_keys_table(VerifyRules),
         lists="\n".join(_list_section(name) for name in LISTS),
         exit_codes=_table(("Code", "Meaning"), [(str(int(code)), EXIT_CODES[code]) for code in ExitCode]),
     )

@@ -34,6 +34,26 @@ class Encryption(ConfigModel):
         return self
 
 
+class VerifyRules(ConfigModel):
+    """How often every copy is read back whole, and what that may cost."""
+
+    every_days: Positive = 30
+    """Within how many days every copy is read back, counted from when a check first saw it or last found it good."""
+
+    max_gib: float | None = Field(100, gt=0)
+    """GiB that one check reads at most, since many stores charge for what is read; `null`: whatever is due. A copy
+    that is larger is never read, and checks say so."""
+
+    schedule: str = "0 12 * * *"
+    """When a deployed job's copies are checked, in the job's time zone."""
+
+    @field_validator("schedule")
+    @classmethod
+    def _known_schedule(cls, value: str) -> str:
+        schedules.to_eventbridge(value)
+        return value
+
+
 class JobSettings(ConfigModel):
     """The root of the job file, but for its three lists of plugins."""
 
@@ -66,6 +86,9 @@ class JobSettings(ConfigModel):
 
     retention_minimum: int | None = Field(None, ge=0)
     """The newest verified backups of a source that always stay; 1 when missing."""
+
+    verification: VerifyRules | None = Field(default_factory=VerifyRules)
+    """How copies are read back and checked, some every day; `null`: never, unless someone asks."""
 
     time_limit: Positive = DAY
     """Seconds after which reading a source is given up."""
