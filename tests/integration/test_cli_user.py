@@ -14,18 +14,28 @@ from pathlib import Path
 import pytest
 
 from tests.servers.command_line import CommandLine
+from tests.servers.installation import Installation, readable_installation
 
 ANYONE = "nobody"
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 
+@pytest.fixture(scope="module")
+def installation() -> Iterator[Installation]:
+    """One that every user may read."""
+    with readable_installation(ANYONE) as readable:
+        yield readable
+
+
 @pytest.fixture
-def reachable() -> Iterator[CommandLine]:
+def reachable(installation: Installation) -> Iterator[CommandLine]:
     """A working directory that another user may enter; the one of the test may be closed to it."""
     directory = Path(tempfile.mkdtemp(prefix="backups-test-"))
     try:
         directory.chmod(0o755)
-        yield CommandLine(directory)
+        command_line = CommandLine(directory, installation.program)
+        command_line.env["PYTHONPATH"] = str(installation.directory)
+        yield command_line
     finally:
         shutil.rmtree(directory)
 
@@ -68,6 +78,25 @@ def test_root_becomes_the_user_before_anything_is_read(reachable: CommandLine) -
 
 
 @as_root
+@pytest.mark.parametrize("closed", ["backups", "rich"])
+def test_user_that_can_not_read_the_installation_is_refused_before_anything_is_touched(
+    reachable: CommandLine, installation: Installation, closed: str
+) -> None:
+    """As where root has installed it below its home: else the first import after the change of user breaks the run."""
+    give(reachable, ANYONE)
+    directory = installation.directory / closed
+    directory.chmod(0o700)
+    try:
+        ended = reachable("run", reachable.job, env={"RUN_AS_USER": ANYONE})
+    finally:
+        directory.chmod(0o755)
+    assert ended.code == 2
+    assert f"this installation can't be read by user {ANYONE}: {directory} is closed to it" in ended.err
+    assert "hint: install backups where nobody may read it" in ended.err
+    assert reachable.copies(reachable.one) == []
+
+
+@as_root
 def test_user_that_does_not_exist_is_refused(backups: CommandLine) -> None:
     ended = backups("run", backups.job, env={"RUN_AS_USER": "no-such-user"})
     assert ended.code == 2
@@ -96,12 +125,14 @@ def test_rights_of_root_are_gone_for_good(reachable: CommandLine) -> None:
 
 
 @as_root
-def test_ordinary_user_runs_and_restores_with_modes_but_not_owners(reachable: CommandLine) -> None:
+def test_ordinary_user_runs_and_restores_with_modes_but_not_owners(
+    reachable: CommandLine, installation: Installation
+) -> None:
     give(reachable, ANYONE)
     (reachable.data / "theirs").write_text("x")
     (reachable.data / "theirs").chmod(0o644)
     for arguments in (("run", "job.json"), ("restore", "job.json", "data", "--to", "back")):
-        done = as_ordinary(reachable, *arguments, run_as_user="")
+        done = as_ordinary(reachable, *arguments, run_as_user="", python=installation.python)
         assert done.returncode == 0, done.stderr
     restored = reachable.directory / "back" / "data" / "theirs"
     assert restored.owner() == ANYONE
@@ -124,10 +155,11 @@ def test_someone_else_than_run_as_user_is_refused(backups: CommandLine) -> None:
 
 
 @as_root
-def test_ordinary_user_may_name_itself(reachable: CommandLine) -> None:
+def test_ordinary_user_may_name_itself(reachable: CommandLine, installation: Installation) -> None:
     give(reachable, ANYONE)
     for name in (ANYONE, str(pwd.getpwnam(ANYONE).pw_uid)):
-        assert as_ordinary(reachable, "run", "job.json", run_as_user=name).returncode == 0
+        done = as_ordinary(reachable, "run", "job.json", run_as_user=name, python=installation.python)
+        assert done.returncode == 0, done.stderr
 
 
 BECOME = """
@@ -142,12 +174,14 @@ sys.exit(main(sys.argv[3:]))
 """
 
 
-def as_ordinary(backups: CommandLine, *arguments: str, run_as_user: str) -> subprocess.CompletedProcess[str]:
-    """As this user, or as another one when this is root; that one need not be able to reach this Python."""
+def as_ordinary(
+    backups: CommandLine, *arguments: str, run_as_user: str, python: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """As this user, or as another one when this is root, which then must be able to read what ``python`` runs."""
     account = pwd.getpwnam(ANYONE)
     environment = {**backups.environment(), "RUN_AS_USER": run_as_user, "HOME": str(backups.directory)}
     return subprocess.run(
-        [sys.executable, "-c", BECOME, str(account.pw_uid), str(account.pw_gid), *arguments],
+        [python or sys.executable, "-c", BECOME, str(account.pw_uid), str(account.pw_gid), *arguments],
         env=environment,
         cwd=backups.directory,
         capture_output=True,

@@ -55,8 +55,10 @@ class Ended:
 class CommandLine:
     """A working directory with a job file, a folder to back up and two destinations."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, program: Path | None = None) -> None:
+        """``program``: another ``backups`` than the installed command of this Python."""
         self.directory = directory
+        self.program = program or Path(sys.executable).with_name("backups")
         self.job = directory / "job.json"
         self.data = directory / "data"
         self.tmp = directory / "tmp"
@@ -122,11 +124,6 @@ class CommandLine:
             stdin=subprocess.DEVNULL,
         )
         return Ended(done.returncode, "", done.stderr.decode())
-
-    @property
-    def program(self) -> Path:
-        """The installed command of this Python."""
-        return Path(sys.executable).with_name("backups")
 
     @contextmanager
     def started(self, *arguments: str | Path, program: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
