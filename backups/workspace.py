@@ -11,6 +11,7 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -20,6 +21,12 @@ from pathlib import Path
 from backups.errors import BackupsError, UsageError
 
 log = logging.getLogger("backups.workspace")
+
+PRIVATE = "backups-private-"
+"""How private directories begin. ``tmpdir`` may be where people keep directories of theirs called ``backups-…``."""
+
+_RANDOM = re.compile(r"[a-z0-9_]{8}")
+"""What mkdtemp puts behind it."""
 
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EBADF, errno.ENOTSUP, errno.ENOSYS})
 
@@ -50,7 +57,7 @@ def job_lock(job_file: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def private_directory(parent: Path, *, prefix: str = "backups-", suffix: str = "") -> Iterator[Path]:
+def private_directory(parent: Path, *, prefix: str = PRIVATE, suffix: str = "") -> Iterator[Path]:
     """A new directory that only this user may enter, removed at the end, with those of dead processes.
 
     Raises BackupsError when it can't be made.
@@ -70,11 +77,13 @@ def private_directory(parent: Path, *, prefix: str = "backups-", suffix: str = "
         os.close(fd)
 
 
-def remove_stale(parent: Path, *, prefix: str = "backups-", suffix: str = "") -> None:
+def remove_stale(parent: Path, *, prefix: str = PRIVATE, suffix: str = "") -> None:
     """Remove this user's private directories whose process is dead."""
     with contextlib.suppress(OSError):
         for path in parent.iterdir():
-            if path.name.startswith(prefix) and path.name.endswith(suffix) and _is_own_directory(path):
+            name = path.name
+            middle = name.removeprefix(prefix).removesuffix(suffix)
+            if name == f"{prefix}{middle}{suffix}" and _RANDOM.fullmatch(middle) and _is_private_directory(path):
                 _remove_if_stale(path)
 
 
@@ -114,9 +123,10 @@ def _remove_if_stale(path: Path) -> None:
             os.close(fd)
 
 
-def _is_own_directory(path: Path) -> bool:
+def _is_private_directory(path: Path) -> bool:
     status = path.lstat()
-    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+    is_private = stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) == 0o700
+    return is_private and status.st_uid == os.geteuid()
 
 
 def _locked(fd: int) -> bool:

@@ -29,7 +29,7 @@ def main() -> int:
     logging.disable(logging.CRITICAL)  # thousands of faults that are meant, each with its traceback
     began, outcomes = time.monotonic(), collections.Counter[str]()
     for seed in range(arguments.first, arguments.first + arguments.runs):
-        with tempfile.TemporaryDirectory(prefix="backups-faults-", dir="/var/tmp") as directory:
+        with tempfile.TemporaryDirectory(prefix="faults-", dir="/var/tmp") as directory:
             private = Path(directory) / "private"
             private.mkdir(mode=0o700)
             context = Context(tmpdir=private)

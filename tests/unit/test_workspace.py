@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from backups.errors import BackupsError, UsageError
-from backups.workspace import BusyError, job_lock, private_directory, remove_tree
+from backups.workspace import PRIVATE, BusyError, job_lock, private_directory, remove_tree
 
 HOLD = """
 import sys
@@ -83,12 +83,16 @@ def test_directory_is_private_and_gone_at_the_end(parent: Path) -> None:
 
 
 def test_what_only_looks_like_ours_stays(parent: Path) -> None:
-    (parent / "backups-file").write_text("x")
-    (parent / "backups-link").symlink_to(parent)
-    (parent / "other").mkdir()
+    """People keep directories of theirs where temporary ones are made, also such that sound like ours."""
+    (parent / f"{PRIVATE}abcdefgh").write_text("x")
+    (parent / f"{PRIVATE}linklink").symlink_to(parent)
+    for name in ("other", "backups-mysql", "backups-archived", f"{PRIVATE}of-ours", PRIVATE):
+        (parent / name).mkdir(mode=0o700)
+    (parent / f"{PRIVATE}read_all").mkdir(mode=0o755)
+    before = sorted(parent.iterdir())
     with private_directory(parent):
         pass
-    assert sorted(path.name for path in parent.iterdir()) == ["backups-file", "backups-link", "other"]
+    assert sorted(parent.iterdir()) == before
 
 
 def test_tree_with_closed_directories_is_removed_and_links_are_not_followed(tmp_path: Path) -> None:
