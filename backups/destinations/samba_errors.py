@@ -11,6 +11,10 @@ class LostError(DestinationError):
     """The connection is gone; a new one may do better."""
 
 
+class InUseError(DestinationError):
+    """The file is open elsewhere; it may be free soon."""
+
+
 _CREDENTIALS = "check username, password and workgroup"
 _ACCOUNT = "ask whoever looks after the file server's accounts"
 _RIGHTS = "give the user the right to write and delete on the share and in its file system"
@@ -97,6 +101,7 @@ _LOST = {
     0xC00000B5: ("IO_TIMEOUT", "the server took too long"),
 }
 
+DENIED = 0xC0000022
 GONE = frozenset({0xC0000034, 0xC000003A, 0xC000000F, 0xC0000225})
 IN_USE = frozenset({0xC0000043, 0xC0000054, 0xC0000056})
 NO_SHARE = frozenset({*GONE, 0xC00000CC, 0xC000019C, 0xC0000257})

@@ -10,7 +10,7 @@ from typing import TypeVar
 import smbclient
 from smbprotocol.file_info import FileAttributes
 
-from backups.destinations.samba_errors import EXISTS, NO_VOLUME_INFO, LostError, status_of
+from backups.destinations.samba_errors import EXISTS, IN_USE, NO_VOLUME_INFO, LostError, status_of
 from backups.destinations.samba_link import Link
 from backups.errors import DestinationError, MissingError
 
@@ -61,6 +61,18 @@ def rename(link: Link, old: Names, new: Names) -> None:
             smbclient.replace(link.share.path(old), link.share.path(new), **link.options)
 
     making(link, new[:-1], move)
+
+
+def is_in_use(link: Link, names: Names) -> bool:
+    """Whether anybody has a file open, ourselves included: then it can't be opened for one alone."""
+    try:
+        with link.answering(f"{'/'.join(names)} can't be looked at"):
+            smbclient.open_file(link.share.path(names), mode="rb", share_access="", **link.options).close()
+    except LostError:
+        raise
+    except DestinationError as error:
+        return status_of(error.__cause__) in IN_USE
+    return False
 
 
 def unlink(link: Link, names: Names, seconds: float) -> None:

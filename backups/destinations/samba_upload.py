@@ -14,7 +14,7 @@ import smbclient
 
 from backups.destinations import samba_tree as tree
 from backups.destinations.base import Upload
-from backups.destinations.samba_errors import IN_USE, LostError, status_of
+from backups.destinations.samba_errors import DENIED, IN_USE, InUseError, LostError, status_of
 from backups.destinations.samba_link import ANSWER_SECONDS, CONNECT_SECONDS, Link, Links
 from backups.destinations.samba_names import PARTIAL, to_names
 from backups.destinations.samba_samples import Samples
@@ -34,6 +34,9 @@ LOOK_BYTES = 256 * MIB
 
 ABANDONED_SECONDS = 3600.0
 """A partial file that nobody has open or wrote to for so long is left over. Who only lost the connection needs less."""
+
+BUSY_PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
+"""Seconds between attempts to replace a file that is open elsewhere: a virus scanner is quick, a restore may not be."""
 
 T = TypeVar("T")
 
@@ -83,7 +86,7 @@ class SambaUpload(Upload):
         if rest:
             self._put(rest)
         whole = self._persist(lambda: self._check(size, sha256))
-        self._persist(self._rename)
+        self._replace()
         self._end()
         return "size and sha256, read back" if whole else "size, blocks chosen at random read back"
 
@@ -256,6 +259,15 @@ class SambaUpload(Upload):
             size -= len(block)
             yield block
 
+    def _replace(self) -> None:
+        for pause in BUSY_PAUSES:
+            try:
+                return self._persist(self._rename)
+            except InUseError as error:
+                log.warning("%s; trying again in %.0f s", error, pause)
+            self._links.cancel.wait(pause)
+        return self._persist(self._rename)
+
     def _rename(self) -> None:
         link = self._connected()
         self._close()
@@ -270,6 +282,14 @@ class SambaUpload(Upload):
             if again and status_of(error.__cause__) in IN_USE:
                 # The server has not noticed yet that our first connection is gone.
                 raise LostError(error.message, hint=error.hint) from error
+            # Windows, and Samba in part, deny it when the file to be replaced is open, however it is shared.
+            if status_of(error.__cause__) == DENIED and tree.is_in_use(link, self._names):
+                self._renaming = False
+                raise InUseError(
+                    link.share.about(f"{self._key} can't be replaced while it is open elsewhere"),
+                    hint="the copy that was there stays; run again when the restore, check or virus scanner that "
+                    "reads it has ended",
+                ) from error
             raise
 
     def _is_there(self, link: Link) -> bool:

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import smbclient
 
 from backups.context import Cancel, Context
 from backups.destinations import Destination
 from backups.destinations.samba import Samba
-from backups.destinations.samba_names import PARTIAL
+from backups.destinations.samba_names import PARTIAL, to_names
 from backups.errors import DeniedError, DestinationError, MissingError, StoppedError, VerificationError
 from tests.servers import samba
 from tests.servers.faulty_proxy import FOREVER, Fault, FaultyProxy, faulty_proxy
@@ -41,6 +42,7 @@ ANY = ""
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short pauses between attempts."""
     monkeypatch.setattr("backups.destinations.samba_link.PAUSES", (0.01, 0.2, 0.2))
+    monkeypatch.setattr("backups.destinations.samba_upload.BUSY_PAUSES", (0.01, 0.2, 0.5, 2.0))
 
 
 @pytest.fixture
@@ -214,13 +216,61 @@ def test_reading_never_mixes_two_objects(destination: Destination, direct: Desti
     store(direct, content(BIG, 1))
     blocks = destination.read(KEY)
     got = next(blocks)
+    proxy.stop()  # first, since not every server replaces a file that is open
     store(direct, content(BIG, 2))
-    proxy.stop()
     proxy.start()
     with pytest.raises(DestinationError, match="replaced while it was read"):
         for block in blocks:
             got += block
     assert content(BIG, 1).startswith(got)
+
+
+@contextlib.contextmanager
+def opened(upload: Any, key: str = KEY) -> Iterator[Any]:
+    """A file that is being read on the upload's own connection: then Samba too refuses to replace it."""
+    link = upload._connected()
+    path = link.share.path(to_names(key))
+    file = smbclient.open_file(path, mode="rb", buffering=0, share_access="rwd", **link.options)
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+def test_a_copy_that_is_read_stays_and_the_new_one_is_not_lost_silently(
+    direct: Destination, samba_server: samba.Samba, folder: str
+) -> None:
+    store(direct, b"the old one")
+    upload = direct.create(KEY)
+    upload.write(b"the new one")
+    with opened(upload):
+        with pytest.raises(DestinationError, match="can't be replaced while it is open elsewhere") as caught:
+            upload.commit(11, hashlib.sha256(b"the new one").hexdigest())
+        assert not caught.value.permanent
+        assert "run again" in caught.value.hint
+    upload.abort()
+    assert fetch(direct) == b"the old one"
+    assert partials(samba_server.root / folder) == []
+
+
+def test_a_copy_that_is_read_is_replaced_when_the_reader_has_ended(
+    direct: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(direct, b"the old one")
+    upload = direct.create(KEY)
+    upload.write(b"the new one")
+    with contextlib.ExitStack() as reading:
+        reading.enter_context(opened(upload))
+        waited: list[float] = []
+
+        def wait(cancel: Cancel, seconds: float) -> None:
+            waited.append(seconds)
+            reading.close()
+
+        monkeypatch.setattr(Cancel, "wait", wait)
+        upload.commit(11, hashlib.sha256(b"the new one").hexdigest())
+    assert len(waited) == 1
+    assert fetch(direct) == b"the new one"
 
 
 def test_a_server_that_restarts_is_waited_for(own_server: samba.Samba, context: Context) -> None:
