@@ -24,7 +24,7 @@ READY = "local cloud is ready at "
 # In this order: those of Step Functions wrap each other, what an execution may do inside how it ends.
 _SEAMS = (
     *("scheduler", "cloudformation", "lambda_service", "ecs", "ssm"),
-    *("runtask", "machine_role", "asl", "executions", "alarms", "rds"),
+    *("runtask", "machine_role", "asl", "executions", "alarms", "events", "rds"),
 )
 
 Message = dict[str, Any]

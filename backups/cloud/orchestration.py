@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from backups.cloud.events import RunStarted, tell
 from backups.cloud.state import MapItem, State
 from backups.errors import BackupsError, UsageError
 from backups.job import Job, parse_job
@@ -58,6 +59,9 @@ class RunInput(Record):
     run: str
     error: str = ""
     hint: str = ""
+    hostname: str = ""
+    sources: int = 0
+    """How many it plans."""
     job_file: ObjectPointer | None = None
     task_definition: str = ""
     max_concurrency: int = 1
@@ -113,8 +117,10 @@ class Cloud:
         if self._describe(arn):
             return Started(job=request.job, run=run, execution=arn, verdict="started before")
         decided = self.prepare(request, run=run, moment=moment, own=arn)
-        answer = self._start(name, decided)
-        return Started(job=request.job, run=run, execution=arn, verdict=decided.verdict if answer else "started before")
+        if not self._start(name, decided):
+            return Started(job=request.job, run=run, execution=arn, verdict="started before")
+        self.announce(decided, arn, now)
+        return Started(job=request.job, run=run, execution=arn, verdict=decided.verdict)
 
     def prepare(self, request: Request, *, run: str, moment: dt.datetime, own: str) -> RunInput:
         """Decide what becomes of a run: planned, skipped, or failed since its job can't be planned.
@@ -136,6 +142,8 @@ class Cloud:
         return decided.model_copy(
             update={
                 "verdict": "run",
+                "hostname": planned.hostname,
+                "sources": len(planned.items),
                 "task_definition": deployed.task_definition,
                 "max_concurrency": deployed.concurrency,
                 "items": ObjectPointer(bucket=self.state.bucket, key=key),
@@ -143,6 +151,12 @@ class Cloud:
                 "starts": tuple(channel.id for channel in job.notifications if channel.notify_on_start),
             }
         )
+
+    def announce(self, decided: RunInput, execution: str, now: dt.datetime) -> None:
+        """Put it on the event bus that a run begins; nothing when it does not. Never raises."""
+        if decided.verdict == "run":
+            about = {"job": decided.job, "run": decided.run, "hostname": decided.hostname, "sources": decided.sources}
+            tell([RunStarted.model_validate({**about, "started": now, "execution": execution})])
 
     def adopt(self, job: str, run: str) -> tuple[Deployment, ObjectPointer, Job]:
         """Find a job's file, and copy it to the run's records: a deployment in between must not change a run.

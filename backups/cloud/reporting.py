@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from backups.cloud.delivery import Channel, console_link
+from backups.cloud.events import run_finished, source_finished, tell
 from backups.cloud.orchestration import JOB_NAME, Cloud, ObjectPointer, load_deployed
 from backups.cloud.settling import EXECUTION, Failure, explain, lost
 from backups.cloud.state import State
@@ -68,9 +69,14 @@ class _Run:
     job: str
     run: str
     hostname: str
-    link: str
+    execution: str
     started: dt.datetime
     now: dt.datetime
+
+    @property
+    def link(self) -> str:
+        """Where people look."""
+        return console_link(self.execution)
 
 
 def conclude(cloud: Cloud, finished: Finished, *, now: dt.datetime) -> Conclusion:
@@ -84,7 +90,7 @@ def conclude(cloud: Cloud, finished: Finished, *, now: dt.datetime) -> Conclusio
         outcome = Outcome.SKIPPED if given.get("verdict") == "skipped" else Outcome.FAILED
         error = str(given.get("error") or _message(failure))
         told = _unplanned(about, outcome, error, str(given.get("hint", "")))
-    cloud.state.put_report(told)
+    _keep(cloud.state, told, about)
     return _conclusion(told, pointer, job)
 
 
@@ -109,8 +115,15 @@ def conclude_stopped(cloud: Cloud, stopped: Stopped, *, now: dt.datetime) -> Con
         told = told.model_copy(update={"outcome": outcome, "error": error, "hint": hint})
     else:
         told = _unplanned(about, Outcome.FAILED, error, hint)
-    cloud.state.put_report(told)
+    _keep(cloud.state, told, about)
     return _conclusion(told, pointer, job)
+
+
+def _keep(state: State, told: RunReport, about: _Run) -> None:
+    """Store a report, and put on the event bus that the run has ended, and what nobody has told of its sources."""
+    state.put_report(told)
+    untold = [result for result in told.results if result.finished == about.now]  # made here, for lack of a record
+    tell([*map(source_finished, untold), run_finished(told, about.execution)])
 
 
 def _about(
@@ -122,7 +135,7 @@ def _about(
     run = str(given.get("run") or run_id(started))
     pointer, job = _job(cloud, name, run, given.get("job_file"))
     hostname = job.hostname if job else name
-    return _Run(name, run, hostname, console_link(execution), started, now), pointer, job
+    return _Run(name, run, hostname, execution, started, now), pointer, job
 
 
 def _conclusion(

@@ -9,6 +9,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from backups.cloud.events import SOURCE, Event, RunFinished, RunStarted, SourceFinished
 from infra.acknowledged import acknowledge, acknowledge_wildcards
 from infra.bundle import make_bundle
 from infra.constructs.foundation import Foundation
@@ -124,6 +125,7 @@ class Functions(Construct):
         self._records("ended", write=("job", "report"), look=True)
         self.allow("ended", [allow(("states:StartExecution",), [messages])])
         self._watch(messages)
+        self._events()
         self._records("notify", write=("notified/*",), look=True)
         bucket = self._foundation.state
         told = [
@@ -146,6 +148,22 @@ class Functions(Construct):
             arn = Stack.of(self).format_arn(service="ssm", resource="parameter", resource_name=resource)
             statement = allow(("ssm:GetParameter",), [arn])
             self.allow(name, [statement], why_wild="The parameters of this stack's jobs, and only those.")
+
+    def _events(self) -> None:
+        """Each tells of what it is the first to know, and may put nothing else on the bus."""
+        bus = Stack.of(self).format_arn(service="events", resource="event-bus", resource_name="default")
+        told: dict[str, tuple[type[Event], ...]] = {
+            "orchestrator": (RunStarted,),
+            "settle": (SourceFinished,),
+            "report": (SourceFinished, RunFinished),
+            "ended": (SourceFinished, RunFinished),
+        }
+        for name, kinds in told.items():
+            only: dict[str, dict[str, object]] = {
+                "ForAllValues:StringEquals": {"events:source": SOURCE},
+                "StringEquals": {"events:detail-type": [kind.detail_type for kind in kinds]},
+            }
+            self.allow(name, [allow(("events:PutEvents",), [bus], only)])
 
     def _watch(self, messages: str) -> None:
         """It reads what runs and checks left, the jobs and their schedules, and has notices sent."""

@@ -36,7 +36,7 @@ sys.path.insert(0, {str(bundle.path)!r})
 from functions.{name}.handler import handler
 assert callable(handler)
 import backups.notifying, backups.pruning, boto3
-for service in ("s3", "ssm", "secretsmanager", "stepfunctions", "sts", "kms", "scheduler"):
+for service in ("s3", "ssm", "secretsmanager", "stepfunctions", "sts", "kms", "scheduler", "events"):
     boto3.client(service, region_name="eu-central-1")
 foreign = [m.__file__ for m in sys.modules.values() if "site-packages" in (getattr(m, "__file__", "") or "")]
 assert not foreign, foreign

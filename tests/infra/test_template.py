@@ -232,6 +232,26 @@ def test_a_message_is_sent_the_same_way_whoever_sends_it(template: Template) -> 
     assert other["MaxAttempts"] == 2
 
 
+def test_each_function_puts_on_the_bus_what_it_is_the_first_to_know(template: Template) -> None:
+    bus = f"arn:<AWS::Partition>:events:{ACCOUNT}:event-bus/default"
+    found = {}
+    for policy in of_type(template, "AWS::IAM::Policy").values():
+        for statement in policy["PolicyDocument"]["Statement"]:
+            if "events:PutEvents" in listed(statement["Action"]):
+                assert (statement["Action"], text(statement["Resource"])) == ("events:PutEvents", bus)
+                assert statement["Condition"]["ForAllValues:StringEquals"] == {"events:source": "backups"}
+                (role,) = policy["Roles"]
+                kinds = listed(statement["Condition"]["StringEquals"]["events:detail-type"])
+                found[re.sub(r"^<Functions(\w+)role\w+>$", r"\1", text(role))] = kinds
+    ended = ["Backup Source Finished", "Backup Run Finished"]
+    assert found == {
+        "orchestrator": ["Backup Run Started"],
+        "settle": ["Backup Source Finished"],
+        "report": ended,
+        "ended": ended,
+    }
+
+
 def test_settle_and_report_touch_records_only(template: Template) -> None:
     for name in ("settle", "report", "ended"):
         rights = grants(template, f"Functions{name}role")
@@ -473,6 +493,7 @@ def test_every_task_has_a_way_on_when_it_fails(template: Template) -> None:
         "Plan": "Report",
         "Tell start": "Start is not told",
         "Worker": "Settle",
+        "Settle": "May something be left?",
         "Clean up": "Something is left",
         "Retention": "Retention is missing",
         "Notify": "Undelivered",

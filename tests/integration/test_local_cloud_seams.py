@@ -95,6 +95,7 @@ def test_the_seams_are_these(used: list[list[Any]]) -> None:
         "ecs._start_awslogs_forwarder",
         "ecs._stop_task",
         "iam_actions.extract_resource_arn",
+        "iam_actions.request_tag_context",
         "imds.handle_request",
         "lambda_svc._emit_lambda_metrics",
         "lambda_svc._execute_function_warm",

@@ -38,6 +38,8 @@ def test_a_schedule_starts_a_planned_run(stack: Deployment) -> None:
         "run": RUN,
         "error": "",
         "hint": "",
+        "hostname": "web1",
+        "sources": 1,
         "job_file": {"bucket": "state", "key": f"runs/nightly/{RUN}/job.json"},
         "task_definition": "task:1",
         "max_concurrency": 4,
