@@ -264,7 +264,7 @@ class SambaUpload(Upload):
             try:
                 return self._persist(self._rename)
             except InUseError as error:
-                log.warning("%s; trying again in %.0f s", error, pause)
+                log.warning("%s; trying again in %.0f s", error.message, pause)
             self._links.cancel.wait(pause)
         return self._persist(self._rename)
 
