@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.servers.command_line import Blocking
+
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ("bash", "dirname", "sort", "tail", "tar", "gzip", "git")
 """What a fresh machine has."""
+
+POLICY = "/usr/sbin/policy-rc.d"
 
 
 @pytest.fixture
@@ -64,6 +69,37 @@ def test_one_message_lists_what_to_install(checkout: Path, fresh: Path, sudo: st
     assert {"gnupg", "zstd", "pigz", "mariadb-client"} <= set(packages)
     assert not {"tar", "gzip", "git"} & set(packages), "what is there is not asked for"
     assert sorted(path.name for path in checkout.iterdir()) == ["scripts"], "nothing was made"
+
+
+@pytest.mark.parametrize("end", ["well", "with an error", "by ctrl-c"])
+def test_services_may_start_again_however_the_installation_ends(
+    checkout: Path, fresh: Path, tmp_path: Path, end: str
+) -> None:
+    """While packages are installed a policy keeps their services from starting; apt-get is not run here."""
+    said = tmp_path / "sudo"
+    blocking = Blocking(tmp_path)
+    how = {"well": "exit 0", "with an error": "echo E: broken; exit 100", "by ctrl-c": blocking.script("true")}[end]
+    for tool in ("mktemp", "rm", "cat", "sleep", "head"):
+        (fresh / tool).symlink_to(shutil.which(tool) or "")
+    script(fresh / "sudo", f'echo "$*" >>"{said}"; case "$*" in *install*) {how};; esac')
+    process = subprocess.Popen(
+        [checkout / "scripts" / "setup"],
+        env={**os.environ, "PATH": str(fresh), "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    if end == "by ctrl-c":
+        blocking.wait(process)
+        os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode != 0, "there is nothing but the script"
+    assert ("E: broken" in err.decode()) is (end == "with an error")
+    commands = [line.removeprefix("-n ") for line in said.read_text().splitlines()]
+    if not Path(POLICY).exists():
+        assert f"tee {POLICY}" in commands
+        assert commands[-1] == f"rm -f {POLICY}"
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("tmp.")]
 
 
 def test_every_requirement_is_hashed_and_names_no_address() -> None:
