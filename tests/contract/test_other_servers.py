@@ -1,6 +1,6 @@
-"""Databases on servers that no stable Debian has: Oracle's MySQL, and a PostgreSQL newer than this machine's clients.
+"""Databases on servers of other releases: Oracle's MySQL, and PostgreSQL older and newer than this machine's.
 
-Both come from Debian sid, by the mirror that apt is configured with.
+They come from Debian sid and bullseye, by the mirror that apt is configured with.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from backups.databases import pgsql_programs
 from backups.errors import CommandError, SourceError
 from tests.contract import databases as mysql
 from tests.contract import postgres_databases as pgsql
-from tests.servers.debian import unpacked
+from tests.servers import debian
+from tests.servers.debian import unpacked_or_left_out
 from tests.servers.mariadb import database
 from tests.servers.oracle_mysql import PACKAGES, OracleMySQL
 from tests.servers.postgres import Postgres
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.xdist_group("debian sid")
 
 @pytest.fixture(scope="module")
 def sid() -> Path:
-    return unpacked("sid", *PACKAGES, "postgresql")
+    return unpacked_or_left_out("sid", *PACKAGES, "postgresql")
 
 
 @pytest.fixture(scope="module")
@@ -48,21 +49,41 @@ def live(oracle: OracleMySQL) -> Iterator[str]:
         yield made
 
 
+@contextlib.contextmanager
+def programs_of(release: Path) -> Iterator[Path]:
+    """PostgreSQL's programs of a release, where the account that runs the server may enter."""
+    with contextlib.ExitStack() as stack:
+        if not all(directory.stat().st_mode & stat.S_IXOTH for directory in release.parents):
+            open_to_all = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="release-")))
+            open_to_all.chmod(0o755)
+            release = Path(shutil.copytree(release / "usr", open_to_all / "usr", symlinks=True)).parent
+        (found,) = release.glob("usr/lib/postgresql/*/bin")
+        yield found
+
+
 @pytest.fixture(scope="module")
 def programs(sid: Path) -> Iterator[Path]:
-    """The newer PostgreSQL's programs, where the account that runs the server may enter."""
-    with contextlib.ExitStack() as stack:
-        if not all(directory.stat().st_mode & stat.S_IXOTH for directory in sid.parents):
-            open_to_all = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sid-")))
-            open_to_all.chmod(0o755)
-            sid = Path(shutil.copytree(sid / "usr", open_to_all / "usr", symlinks=True)).parent
-        (found,) = sid.glob("usr/lib/postgresql/*/bin")
+    """The newer PostgreSQL's."""
+    with programs_of(sid) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def older_programs() -> Iterator[Path]:
+    """Those of PostgreSQL 13, the oldest whose servers are backed up."""
+    with programs_of(unpacked_or_left_out("bullseye", "postgresql")) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
 def newer(programs: Path) -> Iterator[Postgres]:
     with Postgres(programs=programs) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def older(older_programs: Path) -> Iterator[Postgres]:
+    with Postgres(programs=older_programs) as server:
         yield server
 
 
@@ -140,31 +161,63 @@ def test_a_postgresql_server_newer_than_every_client_is_refused_plainly(
 
 
 @pytest.fixture
-def both_clients(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beside this machine's clients stand the newer ones, as in the worker's image."""
-    more = (*pgsql_programs.DIRECTORIES, str(programs))
+def clients(programs: Path, older_programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside this machine's clients stand older and newer ones, as in the worker's image."""
+    more = (*pgsql_programs.DIRECTORIES, str(programs), str(older_programs))
     monkeypatch.setattr(pgsql_programs, "DIRECTORIES", more)
 
 
-@pytest.mark.usefixtures("both_clients")
+@pytest.mark.usefixtures("clients")
 @pytest.mark.parametrize("form", ["plain", "custom"])
-def test_with_its_own_client_it_comes_back_the_same(form: str, newer: Postgres, ledger: str, context: Context) -> None:
-    one = pgsql.source(newer, ledger, format=form)
-    data, warnings = pgsql.dump(one, context)
-    assert warnings == []
-    server = int(newer.execute("SHOW server_version_num")) // 10_000
-    assert re.search(rf"\(PostgreSQL\) {server}\b", one.tools()["pg_dump"])
-    with postgres_database(newer, "ledger_restored") as other:
-        pgsql.restore(newer, other, data, context, archive=form == "custom")
-        assert pgsql.described(newer, other) == pgsql.described(newer, ledger)
+@pytest.mark.parametrize("which", ["older", "postgres", "newer"])
+def test_each_server_is_read_by_the_client_of_its_version(
+    which: str, form: str, request: pytest.FixtureRequest, context: Context
+) -> None:
+    server: Postgres = request.getfixturevalue(which)
+    version = int(server.execute("SHOW server_version_num")) // 10_000
+    assert {"older": version == 13, "postgres": 13 < version < 18, "newer": version >= 18}[which]
+    with postgres_database(server, "versions") as made, postgres_database(server, "versions_restored") as other:
+        server.execute(pgsql.SCHEMA, made)
+        one = pgsql.source(server, made, format=form)
+        data, warnings = pgsql.dump(one, context)
+        assert warnings == []
+        assert re.search(rf"\(PostgreSQL\) {version}\b", one.tools()["pg_dump"])
+        assert (f"-- Dumped by pg_dump version {version}." if form == "plain" else "PGDMP").encode() in data
+        pgsql.restore(server, other, data, context, archive=form == "custom")
+        assert pgsql.described(server, other) == pgsql.described(server, made)
 
 
-@pytest.mark.usefixtures("both_clients")
-def test_an_older_server_is_read_by_the_client_of_its_version(postgres: Postgres, context: Context) -> None:
-    server = int(postgres.execute("SHOW server_version_num")) // 10_000
-    with postgres_database(postgres, "older") as made:
-        postgres.execute("CREATE TABLE t AS SELECT 7 AS a", made)
-        one = pgsql.source(postgres, made)
+@pytest.mark.usefixtures("clients")
+def test_the_roles_of_each_server_too(older: Postgres, newer: Postgres, context: Context) -> None:
+    for server in (older, newer):
+        version = int(server.execute("SHOW server_version_num")) // 10_000
+        (roles,) = [
+            one for one in pgsql.source(server, "postgres", id="x", globals=True).expanded() if "globals" in one.id
+        ]
+        data, _ = pgsql.dump(roles, context)
+        assert f"CREATE ROLE {server.user}".encode() in data
+        assert re.search(rf"\(PostgreSQL\) {version}\b", roles.tools()["pg_dumpall"])
+
+
+def test_without_its_own_client_the_next_newer_one_reads_it(older: Postgres, context: Context) -> None:
+    own = pgsql_programs.newest("pg_dump").major
+    with postgres_database(older, "next") as made, postgres_database(older, "next_restored") as other:
+        older.execute(pgsql.SCHEMA, made)
+        one = pgsql.source(older, made)
         data, _ = pgsql.dump(one, context)
-    assert re.search(rf"\(PostgreSQL\) {server}\b", one.tools()["pg_dump"])
-    assert f"-- Dumped by pg_dump version {server}.".encode() in data
+        assert f"({own}." in one.tools()["pg_dump"] or f") {own}." in one.tools()["pg_dump"]
+        pgsql.restore(older, other, data, context)
+        assert pgsql.described(older, other) == pgsql.described(older, made)
+
+
+def test_where_the_mirror_is_out_of_reach_the_reason_is_told_and_in_ci_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(debian, "CACHE", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))  # no apt-get
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match=r"needs postgresql of Debian sid, by apt's own mirror: .*apt-get"):
+        unpacked_or_left_out("sid", "postgresql")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(FileNotFoundError):
+        unpacked_or_left_out("sid", "postgresql")
