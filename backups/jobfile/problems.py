@@ -98,7 +98,7 @@ def _sentence(detail: ErrorDetails, model: type[ConfigModel], type_: str, more_k
     if kind == "missing":
         return f"required for type '{type_}'" if type_ else "required"
     if kind == "extra_forbidden":
-        keys = [*_keys(_model_at(model, detail["loc"][:-1])), *(more_keys if len(detail["loc"]) == 1 else ())]
+        keys = [*keys_of(_model_at(model, detail["loc"][:-1])), *(more_keys if len(detail["loc"]) == 1 else ())]
         return f"unknown key{alternatives(str(detail['loc'][-1]), keys)}"
     if kind in _PLAIN:
         return f"must be {_PLAIN[kind]}"
@@ -111,7 +111,7 @@ def _sentence(detail: ErrorDetails, model: type[ConfigModel], type_: str, more_k
     return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
 
-def _keys(model: type[BaseModel]) -> list[str]:
+def keys_of(model: type[BaseModel]) -> list[str]:
     """Every key that a model takes, in all spellings."""
     aliases = {**model.aliases, **dict.fromkeys(model.nested)} if issubclass(model, ConfigModel) else {}
     return [*model.model_fields, *aliases]

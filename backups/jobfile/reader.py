@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from backups.config import ConfigModel, Plugin, alternatives
 from backups.destinations import DESTINATIONS, DestinationConfig
-from backups.jobfile.problems import explained, join
+from backups.jobfile.problems import explained, join, keys_of
 from backups.jobfile.references import reference_problem
 from backups.jobfile.settings import JobSettings
 from backups.notifications import NOTIFICATIONS, Notification
@@ -147,6 +147,8 @@ class Reader:
         idle = IGNORED.get(canonical, frozenset()) & set(item)
         self._ignored += [join(path, key) for key in sorted(idle)]
         known = {key: value for key, value in item.items() if key not in idle}
+        if meant := _other_type(registry, model, known):
+            self._problem(f"{path}.type", f"'{name}' does not know every key here, '{meant}' does: is that the type?")
         return self._validated(model, {**known, "type": canonical}, path, type_=name)
 
     def _unique(self, kind: str, items: list[Any], plugins: dict[int, Any]) -> dict[int, Any]:
@@ -209,6 +211,14 @@ class Reader:
             for where, text in explained(error, model, data, type_=type_, more_keys=more_keys):
                 self._problem(join(path, *where), text)
         return None
+
+
+def _other_type(registry: Registry[Any], model: type[Plugin], item: dict[str, Any]) -> str:
+    """The one type that knows every key of an item, when its own does not: the old manual has such an example."""
+    if set(item) <= set(keys_of(model)):
+        return ""
+    others = [str(other.model_fields["type"].default) for other in registry if set(item) <= set(keys_of(other))]
+    return others[0] if len(others) == 1 else ""
 
 
 def _ids(plugin: Plugin) -> list[str]:

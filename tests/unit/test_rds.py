@@ -72,6 +72,26 @@ def test_what_can_t_be_meant(changes: dict[str, Any], problem: str) -> None:
     assert found.startswith(problem)
 
 
+EXAMPLE = {
+    "id": "livecompanydb", "name": "Live Company Data", "type": "pgsql", "dbhost": "localhost",
+    "dbname": "livecompany", "dbuser": "backups", "dbpass": "zzzuserwithreadonlyperms", "instancename": "livedb1",
+    "region": "eu-west-1", "security_group": "livedbbackup", "instance_class": "db.m1.small", "passphrase": "64b0",
+}  # fmt: skip
+
+
+def test_the_old_manuals_example_with_the_wrong_type_is_told_the_right_one() -> None:
+    found = problems(job_with("sources", EXAMPLE))
+    assert found[0] == "sources[0].type: 'pgsql' does not know every key here, 'rds' does: is that the type?"
+    assert [line.split(":")[0] for line in found[1:]] == [
+        f"sources[0].{key}" for key in ("instancename", "region", "security_group", "instance_class")
+    ]
+    assert parsed(job_with("sources", {**EXAMPLE, "type": "rds"})).sources[0].id == "livecompanydb"
+
+
+def test_no_other_type_is_guessed_from_a_typing_error() -> None:
+    assert not [line for line in wrong(instancenam="x") if ".type" in line]
+
+
 def test_ids_are_made_from_the_database() -> None:
     login = {"dbname": "shop", "dbuser": "u", "dbpass": "p"}
     assert RDS.model_validate({"instancename": "live", **login}).id == "rds-live-shop"
