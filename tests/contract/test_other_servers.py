@@ -24,6 +24,7 @@ from tests.contract import postgres_databases as pgsql
 from tests.servers import debian
 from tests.servers.debian import unpacked_or_left_out
 from tests.servers.mariadb import database
+from tests.servers.operations_page import statements
 from tests.servers.oracle_mysql import PACKAGES, OracleMySQL
 from tests.servers.postgres import Postgres
 from tests.servers.postgres import database as postgres_database
@@ -141,6 +142,20 @@ def test_mysql_s_own_privilege_for_routines_is_asked_for(oracle: OracleMySQL, li
     assert b"CREATE PROCEDURE" in re.sub(rb"DEFINER=\S+ |/\*!\d+ |\*/", b"", mysql.dump(limited, context)[0])
 
 
+def test_what_the_operations_page_grants_in_mysql_suffices(
+    oracle: OracleMySQL, live: str, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oracle.execute(statements("MySQL", 1, mysql.PASSWORD).replace("livecompany", live))
+    for more in ("", f"{oracle.clients}{os.pathsep}"):  # MariaDB's program, then MySQL's own
+        monkeypatch.setenv("PATH", f"{more}{os.environ['PATH']}")
+        data, warnings = mysql.dump(mysql.source(oracle, live, dbuser="backups", dbpass=mysql.PASSWORD), context)
+        assert warnings == []
+        with database(oracle, "granted_restored") as other:
+            mysql.restore(oracle, other, data, context)
+            assert mysql.described(oracle, other) == mysql.described(oracle, live)
+    oracle.execute("DROP USER backups@'%'")
+
+
 def test_a_wrong_password_is_named_by_mysql_too(oracle: OracleMySQL, live: str, context: Context) -> None:
     with pytest.raises(SourceError, match="the user or the password is wrong") as caught:
         mysql.dump(mysql.source(oracle, live, dbpass="plantéd wrong one"), context)
@@ -208,6 +223,19 @@ def test_without_its_own_client_the_next_newer_one_reads_it(older: Postgres, con
         assert f"({own}." in one.tools()["pg_dump"] or f") {own}." in one.tools()["pg_dump"]
         pgsql.restore(older, other, data, context)
         assert pgsql.described(older, other) == pgsql.described(older, made)
+
+
+def test_what_the_operations_page_grants_before_postgresql_14_suffices(older: Postgres, context: Context) -> None:
+    granted = statements("PostgreSQL", 1, pgsql.PASSWORD)
+    elsewhere = granted.partition(";")[2].replace("SCHEMA public", 'SCHEMA "odd ""schema"" x"')
+    with postgres_database(older, "granted") as made:
+        older.execute(pgsql.SCHEMA, made)
+        older.execute(f"{granted}; {elsewhere}", made)
+        older.execute("CREATE TABLE made_later (id serial)", made)
+        data, warnings = pgsql.dump(pgsql.source(older, made, dbuser="backups", dbpass=pgsql.PASSWORD), context)
+        assert warnings == []
+        assert b"COPY public.made_later" in data and b"COPY public.people" in data
+        older.execute("DROP OWNED BY backups; DROP ROLE backups", made)
 
 
 def test_where_the_mirror_is_out_of_reach_the_reason_is_told_and_in_ci_it_fails(
