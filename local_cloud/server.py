@@ -25,6 +25,7 @@ READY = "local cloud is ready at "
 _SEAMS = (
     *("scheduler", "cloudformation", "lambda_service", "ecs", "ssm"),
     *("runtask", "machine_role", "asl", "executions", "alarms", "events", "rds"),
+    *("ebs", "snapshot_rights"),
 )
 
 Message = dict[str, Any]

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from local_cloud import processes
+from local_cloud.seams.faults import faults_of
 from local_cloud.seams.patching import service
 from local_cloud.seams.rds_clusters import Clusters
+from local_cloud.seams.rds_copies import Copies
 from local_cloud.seams.rds_databases import Databases
-from local_cloud.seams.rds_faults import Faults
 from local_cloud.settings import Settings
 
 HOME = "local-cloud-rds-"
@@ -27,8 +28,11 @@ def install(settings: Settings) -> None:
     rds.require("_instances", "_snapshots", "_clusters", "_db_cluster_snapshots", "_subnet_groups", "_tags")
     rds.require("_p", "_parse_tags", "_parse_member_list", "_resolve_instance", "_single_instance_response")
     rds.require("_xml", "_error", "_snapshot_xml", "_cluster_xml", "_cluster_snapshot_xml")
-    databases = Databases(rds, _home(settings), Faults(settings.scratch("rds-faults")))
-    clusters = Clusters(rds, databases)
+    rds.require("get_region", "get_account_id")
+    faults = faults_of(settings)
+    databases = Databases(rds, _home(settings), faults)
+    clusters = Clusters(rds, databases, faults)
+    copies = Copies(rds, databases, faults)
     handlers = {
         "CreateDBInstance": databases.create_instance,
         "DeleteDBInstance": databases.delete_instance,
@@ -39,7 +43,10 @@ def install(settings: Settings) -> None:
     }
     for action, handler in handlers.items():
         rds.replace_entry("_ACTION_MAP", action, handler)
-    rds._ACTION_MAP["RestoreDBClusterFromSnapshot"] = clusters.restore  # MiniStack has none
+    # What MiniStack has not:
+    rds._ACTION_MAP["RestoreDBClusterFromSnapshot"] = clusters.restore
+    rds._ACTION_MAP["CopyDBSnapshot"] = copies.copy_instance_s
+    rds._ACTION_MAP["CopyDBClusterSnapshot"] = copies.copy_cluster_s
     rds.replace("_handle_request_sync", "method path headers body query_params", databases.handle)
     others = tagging.resource_tags
 

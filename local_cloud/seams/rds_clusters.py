@@ -6,17 +6,20 @@ import shutil
 import time
 from typing import Any
 
+from local_cloud.seams.background import later
+from local_cloud.seams.faults import POLL_SECONDS, Faults
 from local_cloud.seams.patching import Pinned
-from local_cloud.seams.rds_databases import POLL_SECONDS, Databases, Parameters, Reply
+from local_cloud.seams.rds_databases import Databases, Parameters, Reply
 from local_cloud.seams.rds_servers import copy_directory
 
 
 class Clusters:
     """What RDS does with clusters; their instances are made and deleted as others are."""
 
-    def __init__(self, rds: Pinned, databases: Databases) -> None:
+    def __init__(self, rds: Pinned, databases: Databases, faults: Faults) -> None:
         self._rds = rds
         self._databases = databases
+        self._faults = faults
         self._own: dict[str, Any] = {
             action: rds._ACTION_MAP.get(action)
             for action in ("CreateDBCluster", "DeleteDBCluster", "CreateDBClusterSnapshot")
@@ -48,7 +51,7 @@ class Clusters:
             if record["Status"] == "creating":
                 record["Status"] = "available"
 
-        self._databases.later(fill)
+        later(fill)
         inner = f"<RestoreDBClusterFromSnapshotResult><DBCluster>{self._rds._cluster_xml(record)}</DBCluster>"
         return self._databases.xml("RestoreDBClusterFromSnapshot", inner)
 
@@ -74,6 +77,10 @@ class Clusters:
         name = record["DBClusterIdentifier"]
         if record["Status"] == "deleting":
             return self._databases.refuse("InvalidDBClusterStateFault", f"Cluster {name} is already being deleted.")
+        if self._faults.take("refuse-delete-cluster"):
+            return self._databases.refuse(
+                "InvalidDBClusterStateFault", f"Cluster {name} is not in a state to be deleted."
+            )
         members = [self._rds._instances.get(one["DBInstanceIdentifier"]) for one in record["DBClusterMembers"]]
         if any(one and one["DBInstanceStatus"] != "deleting" for one in members):
             message = "Cluster cannot be deleted, it still contains DB instances in non-deleting state."
@@ -86,6 +93,6 @@ class Clusters:
             shutil.rmtree(self._databases.volume("cluster", name), ignore_errors=True)
             self._own["DeleteDBCluster"](p)
 
-        self._databases.later(end)
+        later(end)
         inner = f"<DeleteDBClusterResult><DBCluster>{self._rds._cluster_xml(record)}</DBCluster>"
         return self._databases.xml("DeleteDBCluster", inner)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextvars
 import functools
-import logging
 import shutil
 import threading
 import time
@@ -12,17 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from local_cloud.seams.background import later
+from local_cloud.seams.faults import POLL_SECONDS, Faults
 from local_cloud.seams.patching import Pinned
-from local_cloud.seams.rds_faults import Faults
 from local_cloud.seams.rds_servers import Login, Server, copy_directory, server_for
 from local_cloud.settings import LOOPBACK
-
-log = logging.getLogger("local_cloud.rds")
 
 AUTOMATED = "rds:"
 """With this begin the names of automated snapshots, which RDS makes at night; here somebody else must ask for them."""
 
-POLL_SECONDS = 0.05
 _WRAPPED = (*("CreateDBInstance", "DeleteDBInstance", "CreateDBSnapshot", "RestoreDBInstanceFromDBSnapshot"),)
 
 Parameters = dict[str, Any]
@@ -108,7 +104,7 @@ class Databases:
                 shutil.rmtree(self._data(record), ignore_errors=True)
             self._own["DeleteDBInstance"](p)
 
-        self.later(end)
+        later(end)
         return self._instance("DeleteDBInstance", record)
 
     def create_snapshot(self, p: Parameters) -> Reply:
@@ -151,7 +147,7 @@ class Databases:
             record["Endpoint"] = {"Address": LOOPBACK, "Port": server.port, "HostedZoneId": ""}
             record["DBInstanceStatus"] = "available"
 
-        self.later(start)
+        later(start)
 
     def lost(self, record: Record, state: str) -> bool:
         """Whether a restore comes to nothing: it was deleted while it waited, or fails as restores may."""
@@ -171,11 +167,10 @@ class Databases:
 
         def copy() -> None:
             server.copy(target)
-            while self._faults.is_set("hold-snapshot"):
-                time.sleep(POLL_SECONDS)
+            self._faults.wait_while("hold-snapshot")
             record.update(Status="available", PercentProgress=100)
 
-        self.later(copy)
+        later(copy)
 
     def _complete(self, record: Record, p: Parameters, snapshot: Record) -> None:
         """What the request asks for and MiniStack drops; without tags those of the snapshot's source are taken."""
@@ -208,25 +203,14 @@ class Databases:
         cluster = record.get("DBClusterIdentifier")
         return self.volume("cluster", cluster) if cluster else self.volume("instance", record["DBInstanceIdentifier"])
 
-    def volume(self, kind: str, name: str) -> Path:
-        """The directory of an instance's, a cluster's or a snapshot's data."""
-        return self._home / f"{kind}-{name.replace(':', '_').replace('/', '_')}"
+    def volume(self, kind: str, name: str, region: str = "") -> Path:
+        """The directory of an instance's, a cluster's or a snapshot's data; by default of the request's region."""
+        region = region or self._rds.get_region()
+        return self._home / f"{region}-{kind}-{name.replace(':', '_').replace('/', '_')}"
 
     def p(self, p: Parameters, name: str) -> str:
         """A parameter of a request; empty without it."""
         return str(self._rds._p(p, name) or "")
-
-    def later(self, work: Callable[[], None]) -> None:
-        """Do it in a thread, for the account and region of the request that asked for it."""
-        context = contextvars.copy_context()
-
-        def run() -> None:
-            try:
-                context.run(work)
-            except Exception:
-                log.exception("RDS")
-
-        threading.Thread(target=run, daemon=True).start()
 
     def _instance(self, action: str, record: Record) -> Reply:
         reply: Reply = self._rds._single_instance_response(f"{action}Response", f"{action}Result", record)

@@ -103,8 +103,9 @@ def test_a_worker_killed_while_it_restores(engine: str, rds: Rds, janitor: Janit
     assert record.warnings == ("an own one", f"temporary {kind} {name} was left by the worker, and removed")
 
 
-def test_a_worker_killed_while_it_dumps(rds: Rds, janitor: Janitor) -> None:
-    live = rds.live("postgres")
+@pytest.mark.parametrize("engine", ["postgres", "aurora-postgresql"])
+def test_a_worker_killed_while_it_dumps(engine: str, rds: Rds, janitor: Janitor) -> None:
+    live = rds.live(engine)
     ready(rds, live)
     with worker(rds, live) as process:
         assert process.stdout is not None and process.stdout.readline() == "open\n"

@@ -89,6 +89,7 @@ def test_the_seams_are_these(used: list[list[Any]]) -> None:
     assert replaced == {
         "cloudwatch._evaluate_alarm",
         "cloudwatch.record_metric",
+        "ec2._ACTION_MAP",
         "ecs._ACTION_MAP",
         "ecs._forward_awslogs",
         "ecs._mark_task_stopped",
@@ -96,6 +97,7 @@ def test_the_seams_are_these(used: list[list[Any]]) -> None:
         "ecs._stop_task",
         "iam_actions.extract_resource_arn",
         "iam_actions.request_tag_context",
+        "iam_actions.verified_access_resource_arns",
         "imds.handle_request",
         "lambda_svc._emit_lambda_metrics",
         "lambda_svc._execute_function_warm",

@@ -102,8 +102,10 @@ def test_the_dump_has_exactly_the_rows_of_the_snapshot(engine: str, rds: Rds, wo
         source = source_of(live)
         with source.open(work) as stream:
             (instance,) = rds.temporaries()
+            clusters = rds.temporary_clusters()
             dump, warnings = read_whole(stream)
-            assert rds.temporaries() == []  # before the copy is stored, which may take long
+            # Before the copy is stored, which may take long:
+            assert (rds.temporaries(), rds.temporary_clusters()) == ([], [])
     assert warnings == []
     assert restored(live, dump) == ["one", "two"]
     assert live.execute("SELECT COUNT(*) FROM orders").strip() == "3"
@@ -116,8 +118,37 @@ def test_the_dump_has_exactly_the_rows_of_the_snapshot(engine: str, rds: Rds, wo
     assert instance["DBInstanceIdentifier"].startswith("backups-tmp-live-db-")
     assert instance["DBInstanceClass"] == "db.t4g.medium"
     assert not instance["PubliclyAccessible"]
+    assert len(clusters) == bool(live.cluster)
+    for cluster in clusters:
+        assert (cluster["DBClusterIdentifier"], cluster["Engine"]) == (instance["DBClusterIdentifier"], engine)
+        assert {tag["Key"]: tag["Value"] for tag in cluster["TagList"]} == tags
+        assert cluster["BackupRetentionPeriod"] == 1, "the least that Aurora takes"
     if not live.cluster:
         assert instance["BackupRetentionPeriod"] == 0
+
+
+def test_a_cluster_goes_where_the_job_says(rds: Rds, work: Context) -> None:
+    live = rds.live("aurora-postgresql")
+    ready(rds, live)
+    ec2 = rds.cloud.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.3.0.0/16")["Vpc"]["VpcId"]
+    subnets = [ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.3.{number}.0/24")["Subnet"]["SubnetId"] for number in (1, 2)]
+    group = ec2.create_security_group(GroupName="of the cluster", Description="x", VpcId=vpc)["GroupId"]
+    rds.client.create_db_subnet_group(
+        DBSubnetGroupName="of-the-cluster", DBSubnetGroupDescription="x", SubnetIds=subnets
+    )
+    rds.client.create_db_cluster_parameter_group(
+        DBClusterParameterGroupName="tuned-cluster", DBParameterGroupFamily="aurora-postgresql17", Description="x"
+    )
+    source = source_of(
+        live, subnet_group="of-the-cluster", security_group="of the cluster", parameter_group="tuned-cluster"
+    )
+    with source.open(work) as stream:
+        (cluster,) = rds.temporary_clusters()
+        read_whole(stream)
+    assert cluster["DBSubnetGroup"] == "of-the-cluster"
+    assert [one["VpcSecurityGroupId"] for one in cluster["VpcSecurityGroups"]] == [group]
+    assert cluster["DBClusterParameterGroup"] == "tuned-cluster"
 
 
 def test_where_the_job_says_it_goes(rds: Rds, work: Context) -> None:
@@ -234,14 +265,18 @@ def test_a_restore_that_takes_too_long_is_given_up(rds: Rds, work: Context) -> N
     assert "raise 'restore_limit'" in caught.value.hint
 
 
-def test_a_delete_that_is_refused_twice_is_done_in_the_end(rds: Rds, work: Context) -> None:
-    live = rds.live("mariadb")
+@pytest.mark.parametrize(
+    ("engine", "fault"),
+    [("mariadb", "refuse-delete"), ("aurora-mysql", "refuse-delete"), ("aurora-mysql", "refuse-delete-cluster")],
+)
+def test_a_delete_that_is_refused_twice_is_done_in_the_end(engine: str, fault: str, rds: Rds, work: Context) -> None:
+    live = rds.live(engine)
     ready(rds, live)
-    with source_of(live).open(work) as stream, rds.fault("refuse-delete", 2):
+    with source_of(live).open(work) as stream, rds.fault(fault, 2):
         _, warnings = read_whole(stream)
-        assert rds.temporaries() == []
+        assert (rds.temporaries(), rds.temporary_clusters()) == ([], [])
     assert warnings == []
-    with rds.fault("refuse-delete", 2), rds.fault("incompatible-restore"), pytest.raises(SourceError) as caught:
+    with rds.fault(fault, 2), rds.fault("incompatible-restore"), pytest.raises(SourceError) as caught:
         source_of(live).open(work)
     assert "still there" not in caught.value.hint
 

@@ -156,7 +156,7 @@ class Rds:
     @contextlib.contextmanager
     def fault(self, name: str, count: int = 1) -> Iterator[None]:
         """Something goes wrong so often, or, for what lasts, until the end of the block."""
-        path = self.cloud.state_dir / "rds-faults" / name
+        path = self.cloud.state_dir / "faults" / name
         path.write_text(str(count))
         try:
             yield
