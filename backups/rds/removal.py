@@ -19,6 +19,9 @@ log = logging.getLogger("backups.rds")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
 _GONE = frozenset({"DBInstanceNotFound", "DBClusterNotFoundFault"})
 _STATE = frozenset({"InvalidDBInstanceState", "InvalidDBClusterStateFault"})
+_DENIED = frozenset({"AccessDenied", "AccessDeniedException"})
+"""Rights to delete hold for what has our tags: so what does not exist is refused, rather than not found."""
+
 _ENDING = "deleting"
 
 
@@ -117,7 +120,7 @@ def _delete(delete: Callable[[], None], status: Callable[[], str]) -> bool:
         delete()
     except refusals() as error:
         code = code_of(error)
-        if code in _GONE or (code in _STATE and _is_ending(status)):
+        if code in _GONE or (code in _STATE | _DENIED and _is_ending(status)):
             return False
         raise
     return True

@@ -6,14 +6,16 @@ import datetime as dt
 import re
 from typing import Any
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backups.context import Context, Task
 from backups.errors import SourceError, UsageError
 from backups.rds import naming
-from backups.rds.removal import remove
+from backups.rds.removal import RefusedError, remove
 from backups.rds.snapshots import AUTOMATED, MANUAL, Database, Snapshot, age_warnings
 from backups.restoring.servers import MySQLServer, PostgreSQLServer, server_target
 from backups.sources.rds import RDS
@@ -154,6 +156,30 @@ def test_an_old_snapshot_is_worth_a_warning() -> None:
 def test_nothing_but_a_temporary_instance_is_ever_deleted() -> None:
     with pytest.raises(ValueError, match="production is no temporary instance"):
         remove(None, "production", cluster=False, patience=lambda: 0)
+
+
+def refusing(status: str | None) -> Any:
+    """RDS that denies to delete the instance of a cluster, which is in this state or does not exist."""
+    client = boto3.client("rds", region_name="eu-west-1", aws_access_key_id="a", aws_secret_access_key="b")
+    stubber = Stubber(client)
+    stubber.add_client_error("delete_db_instance", "AccessDenied")
+    if status is None:
+        stubber.add_client_error("describe_db_instances", "DBInstanceNotFound")
+        stubber.add_response("delete_db_cluster", {"DBCluster": {}})
+    else:
+        found = {"DBInstanceIdentifier": "backups-tmp-x", "DBInstanceStatus": status}
+        stubber.add_response("describe_db_instances", {"DBInstances": [found]})
+    stubber.activate()
+    return client
+
+
+def test_a_cluster_goes_that_has_no_instance_yet_although_rights_hold_for_what_has_tags() -> None:
+    assert remove(refusing(None), "backups-tmp-x", cluster=True, patience=lambda: 0)
+
+
+def test_a_right_that_is_missing_is_told() -> None:
+    with pytest.raises(RefusedError, match="AccessDenied"):
+        remove(refusing("available"), "backups-tmp-x", cluster=True, patience=lambda: 0)
 
 
 def test_a_region_must_come_from_somewhere(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
