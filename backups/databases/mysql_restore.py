@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from types import TracebackType
-from typing import Self, get_args
+from typing import get_args
 
 from pydantic import SecretStr
 
 from backups.commands import Command
 from backups.context import Cancel, Context
 from backups.databases.mysql_client import Client, Connection, QueryError, Ssl, names_in_sql
+from backups.databases.restore_clients import RestoreClients
 from backups.databases.url import Form, parse_url, wrong_address
 from backups.errors import CommandError, RestoreError
 
@@ -74,60 +74,27 @@ _CHARACTERS = (
 )
 
 
-class MySQLRestore:
-    """A client that takes SQL text: write to ``fileno()`` until the end, then call ``finish``.
-
-    A write that raises BrokenPipeError means that the client gave up: ``finish`` says why. Leaving the block before
-    ``finish`` returned ends the client; a database that was empty before is then emptied again.
-    """
+class MySQLRestore(RestoreClients):
+    """The client of a MySQL server. A database that was empty before is emptied again after a half restore."""
 
     def __init__(
         self, command: Command, *, client: Client, database: str, where: str, cleanup: contextlib.ExitStack
     ) -> None:
         """``database`` was empty before; an empty name means that nothing may be taken back."""
+        super().__init__([command], cancel=client.cancel, cleanup=cleanup)
         self._command = command
         self._client = client
         self._empty = database
         self._where = where
-        self._cleanup = cleanup
-        self._finished = False
-        self._forget = client.cancel.on_stop(self.kill)
-
-    def fileno(self) -> int:
-        """The descriptor to write to."""
-        return self._command.stdin.fileno()
 
     def finish(self) -> None:
-        """Close the input and wait until the server has run all of it. Raises RestoreError unless all went well."""
         with contextlib.suppress(OSError):
             self._command.stdin.close()
         try:
             self._command.wait()
         except CommandError as error:
             raise RestoreError(f"restoring into {self._where} failed: {error}", hint=self._aftermath()) from None
-        self._finished = True
-
-    def kill(self) -> None:
-        """End the client at once. Safe from any thread and more than once."""
-        self._command.kill()
-
-    def close(self) -> None:
-        """End the client, take a half restore back, and remove the options file. Raises RestoreError if it can't."""
-        self._forget()
-        self._command.close()
-        try:
-            if not self._finished:
-                self._take_back()
-        finally:
-            self._cleanup.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        self._empty = ""
 
     def _aftermath(self) -> str:
         return "the database is empty again" if self._empty else "what it holds now is not whole"

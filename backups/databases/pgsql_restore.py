@@ -8,14 +8,12 @@ transaction of its own for them: what was done so far is then taken back afterwa
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import secrets
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import IO, Self, get_args
+from typing import get_args
 
 from pydantic import SecretStr
 
@@ -25,6 +23,7 @@ from backups.databases.pgsql_clearing import CLEAR, Held, clear, end_sessions, h
 from backups.databases.pgsql_client import PSQL, Client, Connection, QueryError, SslMode
 from backups.databases.pgsql_programs import fitting, newest
 from backups.databases.pgsql_roles import RoleFilter
+from backups.databases.restore_clients import RestoreClients, write_all
 from backups.databases.url import Form, parse_url, wrong_address
 from backups.errors import CommandError, RestoreError, UsageError
 
@@ -84,7 +83,7 @@ def open_restore(
         psql = Command(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=env)
         stack.callback(psql.close)
         if database:
-            _write(psql.stdin, _BEGIN + (CLEAR if before and before.count else "").encode())
+            write_all(psql.stdin, _BEGIN + (CLEAR if before and before.count else "").encode())
         commands = [psql]
         if archive:
             argv = [fitting("pg_restore", int(version)).path, "--single-transaction", "--file=-"]
@@ -135,12 +134,8 @@ class _Place:
         return True, "the database is empty again"
 
 
-class PostgreSQLRestore:
-    """Clients that take a dump: ``write`` all of it, then call ``finish``.
-
-    A ``write`` that raises BrokenPipeError means that a client gave up: ``finish`` says why. Leaving the block before
-    ``finish`` was called ends the clients and takes back what they did.
-    """
+class PostgreSQLRestore(RestoreClients):
+    """psql, and before it pg_restore for an archive."""
 
     def __init__(
         self,
@@ -151,61 +146,42 @@ class PostgreSQLRestore:
         roles: RoleFilter | None,
         cleanup: contextlib.ExitStack,
     ) -> None:
-        """``commands`` are joined by pipes, and the first takes the dump, with ``end`` after it."""
-        self._commands = commands
+        """``end`` is written after the dump."""
+        super().__init__(commands, cancel=place.client.cancel, cleanup=cleanup)
         self._place = place
         self._end = end
         self._roles = roles
-        self._cleanup = cleanup
         self._held_back = b""
         self._settled = False
-        self._forget = place.client.cancel.on_stop(self.kill)
 
     def write(self, block: bytes) -> None:
         """Pass a block on. The last one waits for ``finish``: without it no archive is complete."""
         block = self._roles.feed(block) if self._roles else block
         if block:
             ready, self._held_back = self._held_back, block
-            _write(self._commands[0].stdin, ready)
+            super().write(ready)
 
     def finish(self) -> None:
-        """Write the end and wait until the server has run all of it. Raises RestoreError unless all went well."""
         stdin = self._commands[0].stdin
         rest = self._roles.end() if self._roles else b""
         with contextlib.suppress(OSError):
-            _write(stdin, self._held_back + rest + self._end)
+            super().write(self._held_back + rest + self._end)
             stdin.close()
         try:
             for command in reversed(self._commands):  # when psql refuses, that explains the end of pg_restore
                 command.wait()
         except CommandError as error:
-            self._end_all()
+            self.end()
             _, aftermath = self._settle()
             missing = re.search(r'role "[^"\n]*" does not exist', error.message)
             first = "make the roles first, or restore the copy that 'globals' makes of them; " if missing else ""
             raise RestoreError(f"restoring into {self._place} failed: {error}", hint=first + aftermath) from None
         self._settled = True
 
-    def kill(self) -> None:
-        """End the clients at once. Safe from any thread and more than once."""
-        for command in reversed(self._commands):  # psql must not take the end of pg_restore for the end of the dump
-            command.kill()
-
-    def close(self) -> None:
-        """End the clients, and take a half restore back. Raises RestoreError if that can't be done."""
-        self._forget()
-        self._end_all()
-        try:
-            clean, aftermath = self._settle()
-        finally:
-            self._cleanup.close()
+    def _take_back(self) -> None:
+        clean, aftermath = self._settle()
         if not clean and self._place.database:  # of a whole server nobody expects it
             raise RestoreError(f"restoring into {self._place} did not end: {aftermath}")
-
-    def _end_all(self) -> None:
-        self.kill()
-        for command in self._commands:
-            command.close()
 
     def _settle(self) -> tuple[bool, str]:
         """Once only: what is there when the caller goes on is the caller's."""
@@ -213,20 +189,6 @@ class PostgreSQLRestore:
             return True, ""
         self._settled = True
         return self._place.settle()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def _write(pipe: IO[bytes], block: bytes) -> None:
-    rest = memoryview(block)
-    while rest:
-        rest = rest[os.write(pipe.fileno(), rest) :]
 
 
 def _parse(url: str, context: Context, password: SecretStr | None) -> tuple[Connection, str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import urllib.parse
 
 from pydantic import SecretStr
 
 from backups.context import Context
 from backups.databases import mysql_restore, pgsql_restore
+from backups.databases.restore_clients import RestoreClients
 from backups.errors import RestoreError, UsageError
 from backups.restoring.decoding import Decoding
 from backups.restoring.target import Target, pump
@@ -49,6 +49,15 @@ class _Server(Target):
                 f"{parts.scheme}://USER:{{{{resolve:file:PATH}}}}@HOST/DB",
             )
 
+    def _load(self, server: RestoreClients, decoded: Decoding) -> list[str]:
+        with contextlib.suppress(BrokenPipeError):  # a client gave up: its end says why
+            pump(decoded, server.write)
+            warnings = decoded.finish()
+            server.finish()
+            return warnings
+        server.finish()
+        raise RestoreError(f"{self}: the client ended before it had read everything")
+
 
 class MySQLServer(_Server):
     """SQL text, loaded by the program mysql."""
@@ -64,13 +73,7 @@ class MySQLServer(_Server):
             self._url, self._context, password=self._password, overwrite=self._overwrite
         ) as server:
             self.dirty = not takes_back
-            with contextlib.suppress(BrokenPipeError):  # the client gave up: its end says why
-                pump(decoded, lambda block: _write_all(server.fileno(), block))
-                warnings = decoded.finish()
-                server.finish()
-                return warnings
-            server.finish()
-            raise RestoreError(f"{self}: the client ended before it had read everything")
+            return self._load(server, decoded)
 
 
 class PostgreSQLServer(_Server):
@@ -94,13 +97,7 @@ class PostgreSQLServer(_Server):
         ) as server:
             # What a whole server's dump made stays; a database is left as it was, or the restore itself complains.
             self.dirty = self.whole_server
-            with contextlib.suppress(BrokenPipeError):  # a client gave up: its end says why
-                pump(decoded, server.write)
-                warnings = decoded.finish()
-                server.finish()
-                return warnings
-            server.finish()
-            raise RestoreError(f"{self}: the client ended before it had read everything")
+            return self._load(server, decoded)
 
 
 def server_target(
@@ -124,9 +121,3 @@ def server_target(
             f"source '{source.id}' is of type '{source.type}': no {scheme} server takes it", hint="give --to DIR"
         )
     return MySQLServer(url, context, password=password, overwrite=overwrite)
-
-
-def _write_all(descriptor: int, block: bytes) -> None:
-    rest = memoryview(block)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 from pydantic import SecretStr
@@ -84,7 +83,7 @@ def restore(server: MariaDB, database: str, data: bytes, context: Context, **set
     with open_restore(url(server, database), context, password=password, **settings) as target:
         try:
             for start in range(0, len(data), 1 << 16):
-                os.write(target.fileno(), data[start : start + (1 << 16)])
+                target.write(data[start : start + (1 << 16)])
         except BrokenPipeError:
             pass  # finish says why
         target.finish()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 import uuid
@@ -61,7 +60,7 @@ def test_half_a_restore_is_taken_back(how: str, mariadb: MariaDB, live: str, con
             assert "empty again" in caught.value.hint
         else:
             with open_restore(url(mariadb, other), context, password=SecretStr(mariadb.password)) as target:
-                os.write(target.fileno(), half)
+                target.write(half)
                 wait_for_tables(mariadb, other)
                 if how == "stopped":
                     context.cancel.set(signal.SIGTERM)
@@ -88,7 +87,7 @@ def test_the_password_may_be_in_the_url_or_behind_a_reference(
             with open_restore(address, context) as target:
                 for child in children():
                     assert password.encode() not in Path(f"/proc/{child}/cmdline").read_bytes()
-                os.write(target.fileno(), b"CREATE TABLE t (a INT);")
+                target.write(b"CREATE TABLE t (a INT);")
                 target.finish()
             assert mariadb.execute("SHOW TABLES", other) == "t\n"
         assert context.secrets.scrub(f"x {password} y") == "x **** y"
