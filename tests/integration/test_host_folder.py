@@ -13,7 +13,7 @@ import pytest
 
 from backups import staging
 from backups.context import Context
-from backups.errors import BackupsError, SourceError, StoppedError
+from backups.errors import BackupsError, CommandError, SourceError, StoppedError
 from backups.sources.folder import Folder
 from backups.ssm import HostError
 from infra.host_documents import folder_document
@@ -77,7 +77,9 @@ def fails(job: Job, path: Path, **settings: object) -> BackupsError:
     return error.value
 
 
-@pytest.mark.parametrize("excludes", [(), ("tmp", "*~", "ends with a newline\n", 'it\'s "quoted"', "/elsewhere")])
+@pytest.mark.parametrize(
+    "excludes", [(), ("tmp", "*~", "ends with a newline\n", 'it\'s "quoted"', "/elsewhere"), ("/elsewhere", *NASTY)]
+)
 def test_it_is_the_archive_that_the_folder_source_makes_there(
     tree: Path, job: Job, context: Context, excludes: tuple[str, ...]
 ) -> None:
@@ -131,6 +133,13 @@ def test_a_tar_that_dies_is_an_error(big: Path, job: Job) -> None:
         read_whole(stream)
     assert f"{big} on {job.host.id}: tar was killed" in str(error.value)
     job.is_over()
+
+
+def test_what_tar_can_not_read_is_an_error_with_its_name(job: Job) -> None:
+    """Status 2 of the real tar: nobody, not even root, may read this one."""
+    error = fails(job, Path("/sys/bus/platform/drivers_probe"))
+    assert isinstance(error, CommandError) and error.status == 2
+    assert f"drivers_probe on {job.host.id}: tar ended with exit status 2: tar: ./drivers_probe: " in error.message
 
 
 def test_a_path_that_is_not_there(tmp_path: Path, job: Job) -> None:

@@ -49,6 +49,16 @@ def test_these_are_none(host: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "id_",
+    ["a;touch x", "$(touch x)", "`touch x`", "a\ntouch x", "it's", 'a"', "../up", "a/b", "{{x}}", "-rf", "a|b", "é"],
+)
+def test_no_id_can_hold_what_a_shell_would_act_on(id_: str) -> None:
+    """It is part of the staging area's addresses, and of the command's description."""
+    (problem,) = problems(job_with("sources", folder(host=HOST, id=id_)))
+    assert problem.startswith("sources[0].id: may hold letters, digits")
+
+
+@pytest.mark.parametrize(
     ("settings", "says"),
     [
         ({"host": HOST, "sudo": True}, "leave 'sudo' out"),
