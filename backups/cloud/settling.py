@@ -73,6 +73,7 @@ def lost(plan: Plan, item: PlanItem, failure: Failure | None, now: dt.datetime) 
         finished=now,
         error=error,
         hint=hint,
+        warnings=(model.left_when_killed,) if model and model.left_when_killed else (),
     )
 
 

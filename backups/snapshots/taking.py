@@ -20,7 +20,9 @@ from backups.snapshots.tags import COMPLETE, RUN, STATE, UNFINISHED, owner_tags,
 log = logging.getLogger("backups.snapshots")
 
 POLL_SECONDS = 15.0
-"""Between two looks; EC2 and RDS limit the calls of a whole account."""
+"""Between two looks, after shorter pauses at first; EC2 and RDS limit the calls of a whole account."""
+
+_FIRST_POLL = 1.0
 
 UNSEEN_SECONDS = 300.0
 """For so long a snapshot that was begun may be missing in listings."""
@@ -106,7 +108,7 @@ class Taking:
     def _wait(self, snapshots: Snapshots, begun: Sequence[Shot], what: str, limit: _Limit) -> list[Shot]:
         """The snapshots when they are complete."""
         ids = [shot.id for shot in begun]
-        failed_looks = 0
+        failed_looks, pause = 0, _FIRST_POLL
         while True:
             try:
                 found = {shot.id: shot for shot in snapshots.look(ids)}
@@ -124,7 +126,8 @@ class Taking:
                     f"the {what} of {snapshots.target} was not complete within {limit.seconds:.0f} s: {', '.join(ids)}",
                     hint="raise 'wait_limit'; the first snapshot of a volume takes longest, later ones less",
                 )
-            self.context.cancel.wait(POLL_SECONDS)
+            self.context.cancel.wait(min(pause, POLL_SECONDS))
+            pause *= 1.5
 
     def _refuse(self, snapshots: Snapshots, ids: Sequence[str], found: dict[str, Shot], limit: _Limit) -> None:
         for shot in found.values():

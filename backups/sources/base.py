@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field, SecretStr
 
@@ -63,6 +63,9 @@ class SourceStream(ABC):
 
 class Source(Plugin, ABC):
     """The part of the job file that describes one source."""
+
+    left_when_killed: ClassVar[str] = ""
+    """For the report: what a worker that was killed may leave that nobody removes at once; mostly nothing."""
 
     name: str = ""
     """Description of the data, for reports; the id when missing."""

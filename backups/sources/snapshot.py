@@ -37,6 +37,10 @@ class Snapshot(Source):
     label: ClassVar[str] = "Snapshot"
     identity: ClassVar[tuple[str, ...]] = _TARGETS
     nested: ClassVar[tuple[str, ...]] = ("credentials",)
+    left_when_killed: ClassVar[str] = (
+        "snapshots that it may have begun stay, tagged backups:state=unfinished: they count for nothing, "
+        "and retention removes them after a later run, when they are two days old or more"
+    )
 
     type: Literal["snapshot"] = "snapshot"
 

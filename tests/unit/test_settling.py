@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from backups.cloud.settling import Failure, explain, settle
+from backups.cloud.settling import Failure, explain, lost, settle
 from backups.cloud.state import MapItem, State
-from backups.records import Outcome
+from backups.records import Outcome, PlanItem
 from tests.unit.deployment import deployment
 from tests.unit.reports import result
 from tests.unit.test_state import NOW, a_plan
@@ -102,6 +102,13 @@ def test_a_dead_worker_becomes_a_failed_result(state: State) -> None:
         "web1",
     )
     assert made.destinations == () and made.finished == NOW + dt.timedelta(minutes=1)
+
+
+def test_what_a_dead_worker_may_have_left_is_told() -> None:
+    one = PlanItem(job="nightly", run="r", source="a", name="", type="snapshot", key="", destinations=())
+    (warning,) = lost(a_plan(), one, None, NOW).warnings
+    assert "tagged backups:state=unfinished" in warning
+    assert lost(a_plan(), one.model_copy(update={"type": "folder"}), None, NOW).warnings == ()
 
 
 def test_what_the_worker_wrote_itself_stays(state: State) -> None:
