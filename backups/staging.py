@@ -42,6 +42,7 @@ _END = "end"
 _FETCHES = 3
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _ONES = 0xFFFFFFFF
+_BLOCK = 256 << 10
 
 T = TypeVar("T")
 
@@ -88,25 +89,40 @@ class Area:
         """Leave word of the command for whoever cleans up after a worker that died."""
         self._put("command", json.dumps({"command": command.id, "host": command.host}))
 
-    def arrived(self, after: int) -> tuple[set[int], bool]:
-        """The numbers of parts beyond ``after`` that are there, and whether the last word is."""
+    def arrived(self, after: int) -> tuple[dict[int, int], bool]:
+        """The sizes of parts beyond ``after`` that are there, by their numbers, and whether the last word is."""
         start = f"{self.prefix}{_part(str(after))}"
 
-        def ask() -> list[str]:
+        def ask() -> dict[str, int]:
             # The window is smaller than one page, and the last word sorts behind all parts.
             found = self._s3.list_objects_v2(Bucket=self.bucket, Prefix=f"{self.prefix}part-", StartAfter=start)
-            return [item["Key"].rpartition("-")[2] for item in found.get("Contents", [])]
+            return {item["Key"].rpartition("-")[2]: item["Size"] for item in found.get("Contents", [])}
 
-        names = self._ask("list", ask)
-        return {int(name) for name in names if name != _END}, _END in names
+        sizes = self._ask("list", ask)
+        return {int(name): size for name, size in sizes.items() if name != _END}, _END in sizes
 
-    def fetch(self, number: int) -> bytes:
-        """One part."""
-        return self._get(_part(str(number)))
+    def fetch(self, number: int, start: int, into: memoryview) -> None:
+        """Fill the buffer with bytes of a part: a new one for each would not be flat memory."""
+        wanted = f"bytes={start}-{start + len(into) - 1}"
+
+        def get() -> None:
+            filled = 0
+            key = self.prefix + _part(str(number))
+            body = self._s3.get_object(Bucket=self.bucket, Key=key, Range=wanted)["Body"]
+            for block in body.iter_chunks(_BLOCK):
+                into[filled : filled + len(block)] = block
+                filled += len(block)
+
+        self._ask("read from", get)
 
     def last_word(self) -> str:
         """What the host wrote at the end."""
-        return self._get(_part(_END)).decode("utf-8", "replace")
+        key = self.prefix + _part(_END)
+
+        def get() -> bytes:
+            return self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+
+        return self._ask("read from", get).decode("utf-8", "replace")
 
     def remove(self, number: int) -> None:
         """Remove a part that was read."""
@@ -116,12 +132,6 @@ class Area:
     def clear(self) -> None:
         """Remove everything."""
         self._ask("empty", lambda: remove_below(self._s3, self.bucket, self.prefix))
-
-    def _get(self, name: str) -> bytes:
-        def get() -> bytes:
-            return self._s3.get_object(Bucket=self.bucket, Key=self.prefix + name)["Body"].read()
-
-        return self._ask("read from", get)
 
     def _put(self, name: str, content: str) -> None:
         key = self.prefix + name
@@ -240,12 +250,28 @@ def stop(command: ssm.RemoteCommand) -> None:
         command.wait(CANCEL_SECONDS)
 
 
-def cksum(data: bytes) -> int:
+class Cksum:
     """What POSIX's ``cksum`` prints first: the sum that every host can make, fast."""
+
     # zlib's polynomial is the same, with the bits of each byte the other way round.
-    length = len(data).to_bytes((len(data).bit_length() + 7) // 8, "little")
-    register = zlib.crc32(length.translate(_REVERSED), zlib.crc32(data.translate(_REVERSED), _ONES)) ^ _ONES
-    return int(f"{register:032b}"[::-1], 2) ^ _ONES
+
+    def __init__(self) -> None:
+        self.size = 0
+        """Bytes so far."""
+        self._register = _ONES
+
+    def add(self, data: memoryview) -> None:
+        """Go on with these bytes."""
+        self.size += len(data)
+        for start in range(0, len(data), _BLOCK):  # in blocks, so that no second copy of all is made
+            self._register = zlib.crc32(bytes(data[start : start + _BLOCK]).translate(_REVERSED), self._register)
+
+    @property
+    def value(self) -> int:
+        """The sum of what was added."""
+        length = self.size.to_bytes((self.size.bit_length() + 7) // 8, "little")
+        register = zlib.crc32(length.translate(_REVERSED), self._register) ^ _ONES
+        return int(f"{register:032b}"[::-1], 2) ^ _ONES
 
 
 def _part(name: str) -> str:

@@ -57,10 +57,9 @@ heard() {
 }
 
 granted() {  # wait until a part may be uploaded: so the staging area stays small
-  until [ -n "$(address "$1")" ]; do
+  until [ -n "$(address "$1")" ] || { renew && [ -n "$(address "$1")" ]; }; do
     heard
     sleep 0.2
-    renew
   done
 }
 
@@ -105,7 +104,7 @@ remove_stale() {  # what a run left that was killed
   done
 }
 
-for program in tar curl base64 head cksum mktemp mkfifo sed grep tail; do
+for program in tar curl base64 dd cksum mktemp mkfifo sed grep tail; do
   command -v "$program" >/dev/null || fail 5 "$program is not installed"
 done
 path=$(decoded "$folder") && path=${path%x}
@@ -157,7 +156,9 @@ parts=0 bytes=0
 set --
 while granted "$((parts + 1))"; do
   next="$work/part.$((parts + 1))"
-  head -c "$part_bytes" <&3 >"$next" || fail 8 "no room in $place for $part_bytes bytes"
+  # In pieces as large as a pipe holds: head would take an eighth of that, and twice the time.
+  dd bs=64K iflag=fullblock,count_bytes count="$part_bytes" status=none <&3 >"$next" ||
+    fail 8 "no room in $place for $part_bytes bytes"
   [ -s "$next" ] || break
   parts=$((parts + 1))
   sum=$(cksum <"$next")

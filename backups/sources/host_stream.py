@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("backups.sources.host_stream")
 
 _FETCHERS = 3
+FETCH_BYTES = 8 << 20
+"""Parts are read in pieces of this size, so many at once: what they take in memory, however large a part is."""
 _BUFFER = 1 << 20
 _LEAVE_SECONDS = 30.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
@@ -50,8 +52,9 @@ _HINTS = {
 class Pace:
     """Sizes, and times in seconds."""
 
-    part_bytes: int = 16 << 20
-    window: int = 16
+    part_bytes: int = 32 << 20
+    """Large, since each costs the host a few processes."""
+    window: int = 8
     """How many parts may wait in the staging area."""
     beat: int = 20
     """The lease is written, and read by the host, so often."""
@@ -149,6 +152,17 @@ class HostStream(SourceStream):
                 self._inlet.shutdown(socket.SHUT_WR)  # the end of the stream, good or bad: finish tells
 
 
+@dataclass(frozen=True)
+class _Piece:
+    """Bytes of a part."""
+
+    part: int
+    start: int
+    size: int
+    last: bool
+    """Whether the part ends with it."""
+
+
 class _Receiver:
     """Takes parts as they come, in order, and hands them on."""
 
@@ -159,29 +173,42 @@ class _Receiver:
         self._deadline = deadline
         self._arrived = 0
         self._ended = False
+        self._wanted: deque[_Piece] = deque()
+        """What has arrived and is not on its way to us yet."""
+        self._sum = staging.Cksum()
         self._sums: list[str] = []
         self._starved = _Starved(request, staged)
 
     def receive(self, sink: socket.socket) -> LastWord:
         """Everything, up to the last word. Raises BackupsError."""
-        area, queue = self._staged.area, deque[Future[bytes]]()
-        with ThreadPoolExecutor(_FETCHERS, "part") as pool:
+        area = self._staged.area
+        free = deque(memoryview(bytearray(FETCH_BYTES)) for _ in range(_FETCHERS))  # used again and again
+        queue: deque[tuple[_Piece, memoryview, Future[None]]] = deque()
+        look: Future[tuple[dict[int, int], bool]] | None = None
+        with ThreadPoolExecutor(_FETCHERS + 2, "part") as pool:
             while True:
                 self._check()
-                fetched = len(self._sums) + len(queue)
-                if fetched == self._arrived and not self._ended:
-                    self._look(area)
-                while len(queue) < _FETCHERS and fetched < self._arrived:
-                    fetched += 1
-                    queue.append(pool.submit(area.fetch, fetched))
+                while self._wanted and free:
+                    piece, buffer = self._wanted.popleft(), free.popleft()
+                    into = buffer[: piece.size]
+                    queue.append((piece, buffer, pool.submit(area.fetch, piece.part, piece.start, into)))
+                if look is None and not self._wanted and not self._ended:
+                    look = pool.submit(area.arrived, self._arrived)  # while others are handed on
                 if queue:
                     self._starved.fed()
-                    self._hand_on(queue.popleft().result(), sink)
-                    pool.submit(area.remove, len(self._sums)).add_done_callback(_logged)
-                elif self._ended:
+                    piece, buffer, fetched = queue.popleft()
+                    fetched.result()
+                    self._hand_on(piece, buffer[: piece.size], sink)
+                    free.append(buffer)
+                    if piece.last:
+                        pool.submit(area.remove, piece.part).add_done_callback(_logged)
+                elif look is None:
                     return self._last_word(area)
-                else:
-                    self._over.wait(self._starved.pause())
+                if look is not None and (look.done() or not queue):
+                    news = self._note(*look.result())
+                    look = None
+                    if not news and not queue:
+                        self._over.wait(self._starved.pause())
 
     def _check(self) -> None:
         if self._over.is_set():
@@ -189,21 +216,30 @@ class _Receiver:
         if time.monotonic() > self._deadline:
             raise _too_long(self._request)
 
-    def _look(self, area: staging.Area) -> None:
-        numbers, self._ended = area.arrived(self._arrived)
-        while self._arrived + 1 in numbers:
+    def _note(self, sizes: dict[int, int], ended: bool) -> bool:
+        """What a look has found: the size of each part; whether there was anything new."""
+        before = (self._arrived, self._ended)
+        self._ended = ended
+        while size := sizes.get(self._arrived + 1):
             self._arrived += 1
+            for start in range(0, size, FETCH_BYTES):
+                length = min(FETCH_BYTES, size - start)
+                self._wanted.append(_Piece(self._arrived, start, length, start + length == size))
         # The host begins with a part only when the one that many before it was sent.
-        if max(numbers, default=0) > self._arrived + self._request.pace.uploads:
+        if max(sizes, default=0) > self._arrived + self._request.pace.uploads:
             raise SourceError(f"{self._request.where}: part {self._arrived + 1} was lost in the staging area")
+        return (self._arrived, self._ended) != before
 
-    def _hand_on(self, data: bytes, sink: socket.socket) -> None:
+    def _hand_on(self, piece: _Piece, data: memoryview, sink: socket.socket) -> None:
         try:
             sink.sendall(data)
         except OSError:  # whoever read is gone
             raise StoppedError from None
-        self._sums.append(f"{staging.cksum(data)} {len(data)}")
-        self._staged.lease.advance(len(self._sums))
+        self._sum.add(data)
+        if piece.last:
+            self._sums.append(f"{self._sum.value} {self._sum.size}")
+            self._sum = staging.Cksum()
+            self._staged.lease.advance(len(self._sums))
 
     def _last_word(self, area: staging.Area) -> LastWord:
         word = LastWord.parse(area.last_word(), self._request)

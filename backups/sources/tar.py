@@ -12,6 +12,7 @@ from backups.sources.command_stream import CommandStream
 FORMAT = (
     "--format=posix",  # whole nanoseconds, long names, any size
     "--pax-option=delete=atime,delete=ctime",  # a restore can't set them, and they cost 1 KiB per file
+    "--blocking-factor=128",  # 64 KiB, what a pipe holds: half the processor time of tar's own 10 KiB
     "--sparse",
     "--acls",
     "--xattrs",

@@ -14,6 +14,7 @@ import pytest
 from backups import staging
 from backups.context import Context
 from backups.errors import BackupsError, CommandError, SourceError, StoppedError
+from backups.sources import host_stream
 from backups.sources.folder import Folder
 from backups.ssm import HostError
 from infra.host_documents import folder_document
@@ -223,6 +224,21 @@ def test_what_fails_once_is_tried_again(fault: Fault, tree: Path, job: Job, cont
     with job.open(tree) as stream:
         assert read_whole(stream) == directly(tree, context)
     assert fault.hits >= 1
+    job.is_over()
+
+
+def test_a_part_is_read_in_pieces_and_one_that_breaks_off_is_read_again(
+    tree: Path, job: Job, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_stream, "FETCH_BYTES", PART // 3 + 1)  # so that the last piece is a shorter one
+    fault = job.hosts.proxy.add(Fault("GET .*/part-00000002", times=2, cut_answer=20_000))
+    with job.open(tree) as stream:
+        assert read_whole(stream) == directly(tree, context)
+    assert fault.hits == 2
+    read = [
+        line for line in job.hosts.proxy.seen if job.place.prefix in line and "GET" in line and "part-00000002" in line
+    ]
+    assert len(read) == 3 + fault.hits
     job.is_over()
 
 

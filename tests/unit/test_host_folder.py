@@ -17,7 +17,7 @@ from backups.errors import BackupsError, CommandError, SourceError
 from backups.sources.folder import Folder
 from backups.sources.host_stream import LastWord, Pace, Request
 from backups.ssm import HostError, Invocation, find_host, is_online
-from backups.staging import cksum
+from backups.staging import Cksum
 from tests.jobs import example, job_with, problems
 
 HOST = "i-0123456789abcdef0"
@@ -121,11 +121,14 @@ def test_a_tar_that_did_not_come_to_its_end_is_an_error() -> None:
         LastWord.parse(re.sub("Total.*\n", "", GOOD), REQUEST).judge(REQUEST, 30)
 
 
-@pytest.mark.parametrize("size", [0, 1, 255, 256, 65_537])
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 65_537, 600_000])
 def test_the_sum_is_that_of_cksum(size: int, tmp_path: Path) -> None:
     data = os.urandom(size)
     done = subprocess.run(["cksum"], input=data, capture_output=True, check=True)
-    assert f"{cksum(data)} {size}\n" == done.stdout.decode()
+    sum_ = Cksum()
+    for start in range(0, size, 1000):
+        sum_.add(memoryview(data)[start : start + 1000])
+    assert f"{sum_.value} {sum_.size}\n" == done.stdout.decode()
 
 
 @pytest.mark.parametrize(
