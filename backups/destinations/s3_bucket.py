@@ -6,7 +6,7 @@ import base64
 import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,8 @@ class Bucket:
     """Whether to read every object back."""
     tmpdir: Path
     cancel: Cancel
+    cleaned: set[str] = field(default_factory=set)
+    """Folders in which what killed runs left was looked for."""
 
     def target(self, key: str) -> dict[str, Any]:
         """The object in terms of the client."""

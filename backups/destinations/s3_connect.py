@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 60
+ATTEMPTS = 3
+"""Those of the client, within seconds; ours come with longer pauses."""
 
 SESSION_NAME = "backups"
 """How the bucket owner's logs call us when a role is taken on."""
@@ -36,7 +38,7 @@ def connect(config: S3, context: Context) -> Bucket:
             config=Config(
                 connect_timeout=CONNECT_SECONDS,
                 read_timeout=READ_SECONDS,
-                retries={"mode": "standard", "total_max_attempts": 3},
+                retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
                 max_pool_connections=CONNECTIONS,
                 tcp_keepalive=True,
                 # Other servers than Amazon's are rarely reached as bucket.host.

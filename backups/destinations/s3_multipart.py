@@ -163,14 +163,15 @@ class Multipart:
     def abort(self) -> None:
         """Remove the parts, which cost money otherwise. Never raises. ``GivenUp.set`` comes first."""
         self._senders.shutdown(wait=False, cancel_futures=True)
-        concurrent.futures.wait(self._sending, timeout=_ABORT_WAIT)
+        on_their_way = [future for future in self._sending if not future.cancelled()]  # nobody would wake us for others
+        concurrent.futures.wait(on_their_way, timeout=_ABORT_WAIT)
         try:
             for _ in range(3):
                 self._bucket.client.abort_multipart_upload(**self._target, UploadId=self._id)
                 # Parts that were still arriving may have been stored after the abort.
-                if all(future.done() for future in self._sending):
+                if all(future.done() for future in on_their_way):
                     break
-                concurrent.futures.wait(self._sending, timeout=_ABORT_WAIT)
+                concurrent.futures.wait(on_their_way, timeout=_ABORT_WAIT)
         except (BotoCoreError, ClientError) as error:
             if not _vanished(error):
                 log.warning(

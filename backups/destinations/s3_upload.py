@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from backups.destinations.base import Upload
 from backups.destinations.retrying import GivenUp, again
+from backups.destinations.s3_abandoned import abort_abandoned
 from backups.destinations.s3_bucket import Bucket, encoded
 from backups.destinations.s3_errors import explain
 from backups.destinations.s3_multipart import TOKEN, Multipart
@@ -78,6 +79,7 @@ class S3Upload(Upload):
 
     def _send(self, part: Part) -> Multipart:
         if not self._multipart:
+            abort_abandoned(self._bucket, self._key)
             self._multipart = Multipart(self._bucket, self._key, self._token, self._given_up)
         self._multipart.send(part)
         self._part = None
