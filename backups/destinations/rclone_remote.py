@@ -185,6 +185,12 @@ class Remote:
             raise MissingError(self.about(key, "does not exist"), hint="check remote and path")
         return dict(told)
 
+    def has(self, key: str, *, doing: str) -> bool:
+        """Whether there is such a file. Raises DestinationError."""
+        with contextlib.suppress(MissingError):
+            return bool(self.stat(key, doing=doing))
+        return False
+
     def end(self, command: Command, doing: str, timeout: float | None = None, *, must_end: bool = False) -> None:
         """Wait for a child's end. Raises DestinationError unless it ended well, StoppedError when the run stops."""
         try:

@@ -5,21 +5,18 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import json
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import PurePosixPath
 
 from backups.destinations.base import StoredObject
+from backups.destinations.rclone_hidden import is_hidden
 from backups.destinations.rclone_remote import Remote
 from backups.errors import DestinationError, MissingError
 
 READ_BYTES = 1 << 20
 BATCH = 1000
 """What one child removes."""
-
-HIDDEN = re.compile(r"\.backups-[0-9a-f]{16}\.(partial|replaced)")
-"""Files that are not complete objects: those on their way, and older ones in the moment in which they are replaced."""
 
 
 def list_files(remote: Remote, prefix: str) -> Iterator[StoredObject]:
@@ -38,7 +35,7 @@ def list_files(remote: Remote, prefix: str) -> Iterator[StoredObject]:
     except MissingError:
         return  # a folder that nothing was stored in yet
     for stored in sorted(found, key=lambda one: one.key):
-        if stored.key.startswith(prefix) and not HIDDEN.fullmatch(PurePosixPath(stored.key).name):
+        if stored.key.startswith(prefix) and not is_hidden(stored.key):
             yield stored
 
 

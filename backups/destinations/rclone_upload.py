@@ -6,29 +6,24 @@ rclone ends a file when its input ends, also when this process was killed: so wh
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import hashlib
-import json
 import logging
 import os
-import secrets
 import signal
 import subprocess
 from typing import Any
 
 from backups.commands import Command
 from backups.destinations.base import Upload
+from backups.destinations.rclone_hidden import clear_up, replaced_name, waiting_name
 from backups.destinations.rclone_remote import Remote
-from backups.destinations.rclone_tree import HIDDEN, read_known, remove_folder
+from backups.destinations.rclone_tree import read_known, remove_folder
 from backups.errors import BackupsError, CommandError, DestinationError, MissingError, VerificationError
 
 log = logging.getLogger("backups.destinations.rclone")
 
 HASHES = ("sha256", "sha512", "sha1", "md5")
 """Those of the remotes' hashes that Python computes, the best first."""
-
-ABANDONED = dt.timedelta(days=1)
-"""A hidden file that nobody wrote to for so long is left over."""
 
 _ABORT_SECONDS = 30.0
 _GRACE_SECONDS = 5.0
@@ -47,17 +42,14 @@ class RcloneUpload(Upload):
         self._full = full
         self._features = remote.ready()
         self._top = key.partition("/")[0] if "/" in key else ""
-        self._partial, self._replaced = (
-            "/".join(part for part in (self._top, f".backups-{secrets.token_hex(8)}.{kind}") if part)
-            for kind in ("partial", "replaced")
-        )
+        self._partial = waiting_name(self._top)
         self._hash = next((name for name in HASHES if name in self._features.hashes), "")
         self._digests = {name: hashlib.new(name) for name in {self._hash, "sha256"} - {""}}
         self._size = 0
         self._ended = self._done = False
         if self._top not in remote.cleaned:
             remote.cleaned.add(self._top)
-            remove_abandoned(remote, self._top)
+            clear_up(remote, self._top)
         self._stack = contextlib.ExitStack()
         self._doing = remote.about(key, "can't be stored")
         self._command: Command = self._stack.enter_context(
@@ -123,26 +115,22 @@ class RcloneUpload(Upload):
             self._ask("copyto", _REPLACE, self._partial, self._key)
             self._forget(self._partial)
             return
-        replacing = self._is_there(self._key)
+        replacing = self._remote.has(self._key, doing=self._doing)
+        replaced = replaced_name(self._top, self._key)
         if replacing:
-            self._ask("moveto", _REPLACE, self._key, self._replaced)
+            self._ask("moveto", _REPLACE, self._key, replaced)
         try:
             self._ask("moveto", _REPLACE, self._partial, self._key)
         except BackupsError:
-            if replacing and not self._is_there(self._key):
-                self._ask("moveto", _REPLACE, self._replaced, self._key)
+            if replacing and not self._remote.has(self._key, doing=self._doing):
+                self._ask("moveto", _REPLACE, replaced, self._key)
             raise
         if replacing:
-            self._forget(self._replaced)
+            self._forget(replaced)
 
     def _ask(self, command: str, option: str, origin: str, target: str) -> None:
         names = (self._remote.target(origin), self._remote.target(target))
         self._remote.ask(command, option, *names, doing=self._doing, must_end=True)
-
-    def _is_there(self, key: str) -> bool:
-        with contextlib.suppress(MissingError):
-            return bool(self._remote.stat(key, doing=self._doing))
-        return False
 
     def _forget(self, name: str) -> None:
         """Remove a hidden file. What stays is removed by a run after a day."""
@@ -175,17 +163,3 @@ class RcloneUpload(Upload):
 
 
 _PIPES: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL}
-
-
-def remove_abandoned(remote: Remote, folder: str) -> None:
-    """Remove hidden files of killed runs. Nobody knows whether a writer lives: so only those that are old."""
-    doing = remote.about(folder, "can't be listed")
-    before = dt.datetime.now(dt.UTC) - ABANDONED
-    try:
-        printed = remote.ask("lsjson", "--files-only", "--no-mimetype", remote.target(folder), doing=doing)
-        for entry in json.loads(printed):
-            if HIDDEN.fullmatch(entry["Name"]) and dt.datetime.fromisoformat(entry["ModTime"]) < before:
-                name = f"{folder}/{entry['Name']}" if folder else entry["Name"]
-                remote.ask("deletefile", remote.target(name), doing=doing, must_end=True)
-    except MissingError:
-        return  # nothing was stored there yet
