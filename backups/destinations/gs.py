@@ -45,8 +45,9 @@ class GoogleStorage(DestinationConfig):
     """Password of a P12 key; `notasecret`, as Google sets it, when missing."""
 
     gs_service_key: SecretStr | None = Field(None, min_length=1)
-    """Content of a JSON key, as a reference to a secret; or the configuration of a workload identity federation, which
-    holds no secret: with one for AWS the role of the task gets Google's tokens, without any key."""
+    """Content of a JSON key, or of a P12 key in base64, as a reference to a secret; or the configuration of a workload
+    identity federation, which holds no secret: with one for AWS the role of the task gets Google's tokens, without any
+    key."""
 
     endpoint_url: str = ""
     """Address of another server that speaks Google's JSON API, or of a private endpoint; Google's own when missing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from pathlib import Path
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from google.auth.exceptions import GoogleAuthError
 from google.oauth2 import service_account
 
-from backups.destinations.gs_errors import explain
+from backups.destinations.gs_errors import NoAwsCredentialsError, explain
 from backups.errors import DeniedError, DestinationError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 SCOPES = ["https://www.googleapis.com/auth/devstorage.read_write"]
 TOKEN_URL = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
 P12_PASSWORD = "notasecret"  # noqa: S105 - what Google gives every P12 key that it makes
+_SEQUENCE = b"\x30"  # with which every P12 key begins
 _AWS = "urn:ietf:params:aws:token-type:aws4_request"
 
 
@@ -35,7 +37,9 @@ def credentials(config: GoogleStorage) -> Credentials:
     where = f"gs://{config.bucket}"
     try:
         if config.gs_service_key:
-            return _from_json(config.gs_service_key.get_secret_value().encode(), f"{where}: gs_service_key")
+            text, about = config.gs_service_key.get_secret_value(), f"{where}: gs_service_key"
+            content = _p12_in(text)
+            return _from_p12(content, config, about) if content else _from_json(text.encode(), about)
         if config.gs_service_key_file:
             path = Path(config.gs_service_key_file).expanduser()
             about, content = f"{where}: {path}", path.read_bytes()
@@ -50,6 +54,15 @@ def credentials(config: GoogleStorage) -> Credentials:
     except GoogleAuthError as error:
         raise explain(error, where) from None
     return found
+
+
+def _p12_in(text: str) -> bytes:
+    """The P12 key that a text in base64 holds; empty for any other text."""
+    try:
+        content = base64.b64decode("".join(text.split()), validate=True)
+    except ValueError:
+        return b""
+    return content if content.startswith(_SEQUENCE) else b""
 
 
 def _from_json(content: bytes, about: str) -> Credentials:
@@ -92,7 +105,7 @@ class _TaskRole(google.auth.aws.AwsSecurityCredentialsSupplier):
         found = boto3.session.Session().get_credentials()
         frozen = found.get_frozen_credentials() if found else None
         if not frozen or not frozen.access_key or not frozen.secret_key:
-            raise GoogleAuthError("no AWS credentials were found to exchange for Google's")
+            raise NoAwsCredentialsError
         return google.auth.aws.AwsSecurityCredentials(frozen.access_key, frozen.secret_key, frozen.token)
 
     def get_aws_region(self, context: Any, request: Any) -> str:  # noqa: ARG002

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import requests
 from google.api_core.exceptions import GoogleAPICallError, from_http_response
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError, TransportError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, OAuthError, RefreshError, TransportError
 
 from backups.errors import DeniedError, DestinationError, MissingError, VerificationError
 
@@ -17,17 +17,18 @@ _RIGHTS = "give the service account the roles that docs/operations.md names, on 
 _REACH = "check endpoint_url, name service, firewall and proxy"
 
 
+class NoAwsCredentialsError(DefaultCredentialsError):
+    """There are none to exchange for Google's."""
+
+
 def explain(error: Exception, doing: str) -> DestinationError:
     """``doing`` says where and what, such as ``gs://nightly: a/b can't be listed``."""
     match error:
         case GoogleAPICallError():
             return _answered(error, doing)
         case DefaultCredentialsError():
-            return DeniedError(
-                f"{doing}: no Google credentials were found",
-                hint="give gs_service_key or gs_service_key_file, or run where there is a service account",
-            )
-        case RefreshError() if not error.retryable:
+            return _without_credentials(error, doing)
+        case RefreshError() | OAuthError() if _refused(error):
             return DeniedError(f"{doing}: Google refused the credentials: {_said(error)}", hint=_KEYS)
         case requests.exceptions.SSLError():
             return DestinationError(
@@ -42,6 +43,34 @@ def explain(error: Exception, doing: str) -> DestinationError:
 def explain_response(response: requests.Response, doing: str) -> DestinationError:
     """The same for an answer that is no success."""
     return explain(from_http_response(response), doing)
+
+
+def _without_credentials(error: DefaultCredentialsError, doing: str) -> DeniedError:
+    if isinstance(error, NoAwsCredentialsError):
+        return DeniedError(
+            f"{doing}: no AWS credentials were found to exchange for Google's",
+            hint="run as a role, or where AWS's own tools find an access key",
+        )
+    return DeniedError(
+        f"{doing}: no Google credentials were found",
+        hint="give gs_service_key or gs_service_key_file, or run where there is a service account",
+    )
+
+
+def _refused(error: RefreshError | OAuthError) -> bool:
+    """Whether it will be the same next time. An exchange only tells by the name that OAuth has for the error."""
+    if isinstance(error, RefreshError):
+        return not error.retryable
+    code = _said(error).removeprefix("Error code ").partition(":")[0]
+    return code in (
+        "access_denied",
+        "invalid_client",
+        "invalid_grant",
+        "invalid_request",
+        "invalid_target",
+        "unauthorized_client",
+        "unsupported_grant_type",
+    )
 
 
 def _said(error: GoogleAuthError) -> str:

@@ -70,6 +70,11 @@ class Session:
             got_on |= persisted > at
             at, asking = persisted, False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether Google knows of the upload, and we know where."""
+        return bool(self._url)
+
     def cancel(self) -> None:
         """Let Google forget what was sent. Never raises."""
         if not self._url:

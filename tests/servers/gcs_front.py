@@ -56,6 +56,11 @@ class Front:
         """Names of objects whose uploads were neither completed nor cancelled."""
         return [u.name for u in self.uploads.values() if u.name.startswith(prefix) and not u.finished]
 
+    def forget(self, prefix: str) -> None:
+        """Drop uploads that were not completed, as Google does after a week."""
+        for number in [n for n, u in self.uploads.items() if u.name.startswith(prefix) and not u.finished]:
+            del self.uploads[number]
+
     def start(self) -> None:
         """Listen."""
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -97,12 +102,17 @@ def _handler(front: Front) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - a cl
                 self._batch(body)
             elif self.command == "DELETE" and self._is_another(parts.path, query.get("ifGenerationMatch")):
                 self._say(412, "At least one of the pre-conditions you specified did not hold.")
+            elif self.command == "GET" and query.get("alt") == "media":
+                self._stream(self._ask(front.upstream + self.path, body, stream=True))
             else:
                 self._pass(self._ask(front.upstream + self.path, body))
 
-        def _ask(self, url: str, body: bytes, headers: dict[str, str] | None = None) -> requests.Response:
+        def _ask(
+            self, url: str, body: bytes, headers: dict[str, str] | None = None, *, stream: bool = False
+        ) -> requests.Response:
             passed = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection", "x-goog-hash")}
-            return requests.request(self.command, url, data=body, headers={**passed, **(headers or {})}, timeout=60)
+            given = {**passed, **(headers or {})}
+            return requests.request(self.command, url, data=body, headers=given, timeout=60, stream=stream)
 
         def _is_another(self, path: str, generation: str | None) -> bool:
             return (
@@ -185,6 +195,17 @@ def _handler(front: Front) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - a cl
                 k: v for k, v in answer.headers.items() if k.lower() in _PASSED and k.lower() != "content-length"
             }
             self._write(answer.status_code, headers, answer.content)
+
+        def _stream(self, answer: requests.Response) -> None:
+            """An object's bytes, which end in the middle when the server dies."""
+            with answer:
+                self.send_response(answer.status_code)
+                for name, value in answer.headers.items():
+                    if name.lower() in _PASSED:
+                        self.send_header(name, value)
+                self.end_headers()
+                for block in answer.iter_content(1 << 16):
+                    self.wfile.write(block)
 
         def _say(self, status: int, message: str) -> None:
             content = json.dumps({"error": {"code": status, "message": message}}).encode()
