@@ -1,42 +1,74 @@
-"""Fixtures of the databases that several tests here use."""
+"""Fixtures of the destinations and databases that several tests here use."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from backups.context import Context
+from backups.destinations import Destination, rclone_remote
 from tests.contract import postgres_databases
 from tests.contract.databases import PASSWORD, SCHEMA
+from tests.contract.objects import PART
+from tests.contract.places import PLACES, Place
 from tests.servers.mariadb import MariaDB, database
 from tests.servers.postgres import Postgres
 from tests.servers.postgres import database as postgres_database
 
+_FEWER = {"rclone-webdav": (-1,), "rclone-sftp": (0, -1)}
+"""Which of a test's values these kinds meet: each step there is a process, and the others go the same ways."""
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """rclone's second server meets each test of the contract once, with the last of its values.
-
-    Every step there is a process; the other values go through the same code with the first server.
-    """
+    """rclone meets each test of the contract with its last values only, over SFTP also with its first."""
     functions = [item for item in items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
     last: dict[tuple[object, str], int] = {}
     for item in functions:
         for name, index in item.callspec.indices.items():
             last[item.function, name] = max(index, last.get((item.function, name), 0))
-    out = {
-        item
-        for item in functions
-        if "rclone-webdav" in item.callspec.params.values()
-        and any(
-            index < last[item.function, name]
-            for name, index in item.callspec.indices.items()
-            if item.callspec.params[name] != "rclone-webdav"
-        )
-    }
+
+    def is_one_of_the_few(item: pytest.Function) -> bool:
+        for kind, places in _FEWER.items():
+            if kind in item.callspec.params.values():
+                return all(
+                    index in [place % (last[item.function, name] + 1) for place in places]
+                    for name, index in item.callspec.indices.items()
+                    if item.callspec.params[name] != kind
+                )
+        return True
+
+    out = {item for item in functions if not is_one_of_the_few(item)}
     if out:
         config.hook.pytest_deselected(items=[*out])
         items[:] = [item for item in items if item not in out]
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The smallest parts that S3 takes, and such chunks for Google, so that little data makes several; no pauses."""
+    monkeypatch.setattr("backups.destinations.s3_parts.SMALLEST", PART)
+    monkeypatch.setattr("backups.destinations.gs_upload.CHUNK", PART)
+    monkeypatch.setattr("backups.destinations.s3_connect.ATTEMPTS", 1)
+    monkeypatch.setattr("backups.destinations.s3_multipart._ABORT_WAIT", 3600)  # what is waited for surely comes
+    monkeypatch.setattr("backups.destinations.retrying.PAUSES", (0.01, 0.01))
+    monkeypatch.setattr("backups.destinations.samba_link.PAUSES", (0.01, 0.2, 0.2))
+    monkeypatch.setitem(rclone_remote._ENVIRONMENT, "RCLONE_LOW_LEVEL_RETRIES", "1")
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """An empty place of each kind."""
+    return PLACES[request.param].shared(request, tmp_path)
+
+
+@pytest.fixture
+def destination(place: Place, context: Context) -> Iterator[Destination]:
+    """That place, opened."""
+    with place.config().connect(context) as opened:
+        yield opened
 
 
 @pytest.fixture

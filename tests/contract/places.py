@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import os
 import uuid
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import pytest
 
@@ -15,21 +18,47 @@ from backups.destinations.local import Local
 from backups.destinations.rclone import Rclone
 from backups.destinations.s3 import S3
 from backups.destinations.samba import Samba
-from tests.servers import gcs, rclone_serve, samba
-from tests.servers.rclone_serve import RcloneServe
-from tests.servers.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY, Seaweed
+from tests.servers import gcs, rclone_serve, samba, seaweed
+from tests.servers.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY
+
+
+class Server(Protocol):
+    """What can die, and come back with the same data."""
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
 
 
 class Place(ABC):
     """An empty place for one test."""
 
-    def __init__(self, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-        self.request = request
+    fixture: ClassVar[str] = ""
+    """The server that all tests share; empty for a kind without one."""
+
+    def __init__(self, server: Any, tmp_path: Path) -> None:
+        self.server = server
         self.tmp_path = tmp_path
+
+    @classmethod
+    def shared(cls, request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+        """A place on the server that all tests share."""
+        return cls(request.getfixturevalue(cls.fixture) if cls.fixture else None, tmp_path)
+
+    @classmethod
+    def serve(cls, directory: Path) -> AbstractContextManager[Server]:
+        """A server that a test may kill; only for kinds in SERVED."""
+        raise NotImplementedError
 
     @abstractmethod
     def config(self, **changes: Any) -> DestinationConfig:
         """The destination as a job file describes it."""
+
+    @abstractmethod
+    def neighbour(self) -> DestinationConfig:
+        """A place beside it, whose name begins with the name of this one."""
 
     @abstractmethod
     def missing(self) -> DestinationConfig:
@@ -43,9 +72,36 @@ class Place(ABC):
         """The same with this wrong secret; only for kinds in WITH_SECRET."""
         raise NotImplementedError
 
+    @abstractmethod
+    def make_old(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let so much time pass that leftovers count as abandoned."""
 
-class LocalPlace(Place):
-    """A directory."""
+
+class DirectoryPlace(Place):
+    """Any kind whose objects are files that this machine can see."""
+
+    @property
+    @abstractmethod
+    def path(self) -> Path:
+        """Where they are."""
+
+    def leftovers(self) -> list[str]:
+        """Hidden files, and directories without any file."""
+        return [*map(str, self._hidden())] + [
+            str(path) for path in self.path.rglob("*") if path.is_dir() and not [*path.iterdir()]
+        ]
+
+    def make_old(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nobody wrote to them since 1970."""
+        for path in self._hidden():
+            os.utime(path, (0, 0))
+
+    def _hidden(self) -> list[Path]:
+        return [*self.path.rglob(".*")]
+
+
+class LocalPlace(DirectoryPlace):
+    """A directory with a space in its name."""
 
     @property
     def path(self) -> Path:
@@ -55,39 +111,49 @@ class LocalPlace(Place):
         return path
 
     def config(self, **changes: Any) -> DestinationConfig:
-        """A directory with a space in its name."""
+        """The directory."""
         return Local(path=str(self.path), **changes)
+
+    def neighbour(self) -> DestinationConfig:
+        """Another directory."""
+        path = self.tmp_path / "local place 2"
+        path.mkdir(exist_ok=True)
+        return Local(path=str(path))
 
     def missing(self) -> DestinationConfig:
         """A disk that is not mounted."""
         return Local(path=str(self.tmp_path / "not mounted"))
 
-    def leftovers(self) -> list[str]:
-        """Hidden files, and directories without any file."""
-        hidden = [str(path) for path in self.path.rglob(".*")]
-        return hidden + [str(path) for path in self.path.rglob("*") if path.is_dir() and not [*path.iterdir()]]
-
 
 class S3Place(Place):
     """A prefix of its own in a bucket of SeaweedFS, which knows all checksums."""
 
-    settings: dict[str, Any] = {}  # noqa: RUF012 - never changed
+    fixture = "s3_server"
+    settings: ClassVar[dict[str, Any]] = {}
 
-    def __init__(self, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-        super().__init__(request, tmp_path)
-        self.server: Seaweed = request.getfixturevalue("s3_server")
-        self.prefix = f"team a/{uuid.uuid4().hex}/"
+    def __init__(self, server: seaweed.Seaweed, tmp_path: Path) -> None:
+        super().__init__(server, tmp_path)
+        self.prefix = f"team a/{uuid.uuid4().hex}"
+
+    @classmethod
+    def serve(cls, directory: Path) -> AbstractContextManager[Server]:
+        """A server of its own."""
+        return seaweed.seaweed(directory)
 
     def config(self, **changes: Any) -> DestinationConfig:
         """The bucket, below a prefix."""
         given = {
             "bucket": BUCKET,
-            "prefix": self.prefix,
+            "prefix": f"{self.prefix}/",
             "endpoint_url": self.server.url,
             "aws_access_key_id": ACCESS_KEY,
             "aws_secret_access_key": SECRET_KEY,
         }
         return S3.model_validate({**given, **self.settings, **changes})
+
+    def neighbour(self) -> DestinationConfig:
+        """Another prefix of the bucket."""
+        return self.config(prefix=f"{self.prefix}2/")
 
     def missing(self) -> DestinationConfig:
         """Nothing ever makes a bucket."""
@@ -95,7 +161,12 @@ class S3Place(Place):
 
     def leftovers(self) -> list[str]:
         """Unfinished multipart uploads."""
-        return self.server.unfinished(BUCKET, self.prefix)
+        found: list[str] = self.server.unfinished(BUCKET, f"{self.prefix}/")
+        return found
+
+    def make_old(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """No server lets itself be told when an upload was begun."""
+        monkeypatch.setattr("backups.destinations.s3_abandoned.AGE", dt.timedelta(seconds=-5))
 
     def wrong_secret(self, secret: str) -> DestinationConfig:
         """A key that does not fit."""
@@ -105,22 +176,28 @@ class S3Place(Place):
 class S3WithoutChecksumsPlace(S3Place):
     """The same when the job file says that the server knows no checksums."""
 
-    settings = {"checksums": "0"}  # noqa: RUF012 - never changed
+    settings: ClassVar[dict[str, Any]] = {"checksums": "0"}
 
 
-class SambaPlace(Place):
+class SambaPlace(DirectoryPlace):
     """A folder of its own on a share."""
 
-    def __init__(self, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-        super().__init__(request, tmp_path)
-        self.server: samba.Samba = request.getfixturevalue("samba_server")
+    fixture = "samba_server"
+
+    def __init__(self, server: samba.Samba, tmp_path: Path) -> None:
+        super().__init__(server, tmp_path)
         self.folder = f"team a/{uuid.uuid4().hex}"
         self.path.mkdir(parents=True)
+
+    @classmethod
+    def serve(cls, directory: Path) -> AbstractContextManager[Server]:
+        """A server of its own."""
+        return samba.samba(directory)
 
     @property
     def path(self) -> Path:
         """Where the server keeps it."""
-        return self.server.root / self.folder
+        return Path(self.server.root, self.folder)
 
     def config(self, **changes: Any) -> DestinationConfig:
         """The folder, over an encrypted connection."""
@@ -134,14 +211,14 @@ class SambaPlace(Place):
         }
         return Samba.model_validate({**given, **changes})
 
+    def neighbour(self) -> DestinationConfig:
+        """Another folder of the share."""
+        Path(self.server.root, f"{self.folder}2").mkdir(exist_ok=True)
+        return self.config(folder=f"{self.folder}2")
+
     def missing(self) -> DestinationConfig:
         """Nothing ever makes a share."""
         return self.config(share="NoSuchShare")
-
-    def leftovers(self) -> list[str]:
-        """Hidden files, and directories without any file."""
-        hidden = [str(path) for path in self.path.rglob(".*")]
-        return hidden + [str(path) for path in self.path.rglob("*") if path.is_dir() and not [*path.iterdir()]]
 
     def wrong_secret(self, secret: str) -> DestinationConfig:
         """A password that is not the user's."""
@@ -151,15 +228,25 @@ class SambaPlace(Place):
 class GoogleStoragePlace(Place):
     """A prefix of its own in a bucket of fake-gcs-server."""
 
-    def __init__(self, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-        super().__init__(request, tmp_path)
-        self.server: gcs.Gcs = request.getfixturevalue("gcs_server")
-        self.prefix = f"team a/{uuid.uuid4().hex}/"
+    fixture = "gcs_server"
+
+    def __init__(self, server: gcs.Gcs, tmp_path: Path) -> None:
+        super().__init__(server, tmp_path)
+        self.prefix = f"team a/{uuid.uuid4().hex}"
+
+    @classmethod
+    def serve(cls, directory: Path) -> AbstractContextManager[Server]:
+        """A server of its own."""
+        return gcs.gcs(directory)
 
     def config(self, **changes: Any) -> DestinationConfig:
         """The bucket, below a prefix, with a JSON key."""
-        given = {"bucket": gcs.BUCKET, "prefix": self.prefix, "endpoint_url": self.server.url}
+        given = {"bucket": gcs.BUCKET, "prefix": f"{self.prefix}/", "endpoint_url": self.server.url}
         return GoogleStorage.model_validate({**given, "gs_service_key": self.server.key(), **changes})
+
+    def neighbour(self) -> DestinationConfig:
+        """Another prefix of the bucket."""
+        return self.config(prefix=f"{self.prefix}2/")
 
     def missing(self) -> DestinationConfig:
         """Nothing ever makes a bucket."""
@@ -167,7 +254,12 @@ class GoogleStoragePlace(Place):
 
     def leftovers(self) -> list[str]:
         """Unfinished uploads."""
-        return self.server.front.unfinished(self.prefix)
+        found: list[str] = self.server.front.unfinished(f"{self.prefix}/")
+        return found
+
+    def make_old(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Google forgets an upload after a week."""
+        self.server.front.forget(f"{self.prefix}/")
 
     def wrong_secret(self, secret: str) -> DestinationConfig:
         """Another account's key, with the secret where its id stands."""
@@ -176,35 +268,40 @@ class GoogleStoragePlace(Place):
         )
 
 
-class RclonePlace(Place):
+class RclonePlace(DirectoryPlace):
     """A folder of its own on a server of SFTP, which tells hashes and can only rename."""
 
     fixture = "sftp_server"
+    protocol: ClassVar[str] = "sftp"
 
-    def __init__(self, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-        super().__init__(request, tmp_path)
-        self.server: RcloneServe = request.getfixturevalue(self.fixture)
+    def __init__(self, server: rclone_serve.RcloneServe, tmp_path: Path) -> None:
+        super().__init__(server, tmp_path)
         self.folder = f"team a/{uuid.uuid4().hex}"
         self.path.mkdir(parents=True)
+
+    @classmethod
+    def serve(cls, directory: Path) -> AbstractContextManager[Server]:
+        """A server of its own."""
+        return rclone_serve.rclone_serve(cls.protocol, directory)
 
     @property
     def path(self) -> Path:
         """Where the server keeps it."""
-        return self.server.root / self.folder
+        return Path(self.server.root, self.folder)
 
     def config(self, **changes: Any) -> DestinationConfig:
         """The folder, with the configuration as a secret."""
         given = {"remote": rclone_serve.REMOTE, "path": self.folder, "config": self.server.config()}
         return Rclone.model_validate({**given, **changes})
 
+    def neighbour(self) -> DestinationConfig:
+        """Another folder of the server."""
+        Path(self.server.root, f"{self.folder}2").mkdir(exist_ok=True)
+        return self.config(path=f"{self.folder}2")
+
     def missing(self) -> DestinationConfig:
         """Nothing ever makes the folder."""
         return self.config(path="no such folder")
-
-    def leftovers(self) -> list[str]:
-        """Hidden files, and directories without any file."""
-        hidden = [str(path) for path in self.path.rglob(".*")]
-        return hidden + [str(path) for path in self.path.rglob("*") if path.is_dir() and not [*path.iterdir()]]
 
     def wrong_secret(self, secret: str) -> DestinationConfig:
         """A password that is not the user's."""
@@ -215,6 +312,7 @@ class RcloneWebdavPlace(RclonePlace):
     """The same by WebDAV, which tells no hashes: everything is read back."""
 
     fixture = "webdav_server"
+    protocol: ClassVar[str] = "webdav"
 
 
 PLACES: dict[str, type[Place]] = {
@@ -227,3 +325,4 @@ PLACES: dict[str, type[Place]] = {
     "rclone-webdav": RcloneWebdavPlace,
 }
 WITH_SECRET = [name for name, place in PLACES.items() if place.wrong_secret is not Place.wrong_secret]
+SERVED = [name for name, place in PLACES.items() if place.fixture and place is not S3WithoutChecksumsPlace]

@@ -17,9 +17,8 @@ from backups.destinations import Destination
 from backups.destinations.local import Local
 from backups.destinations.local_tree import PARTIAL
 from backups.errors import DeniedError, DestinationError, MissingError, VerificationError
+from tests.contract.objects import KEY, store
 
-MIB = 1 << 20
-KEY = "host/2026-11-23/db.sql.gpg"
 DATA = b"0123456789abcdef" * (1 << 18)
 SHA256 = hashlib.sha256(DATA).hexdigest()
 
@@ -36,15 +35,6 @@ def destination(root: Path, context: Context) -> Destination:
     return Local(path=str(root)).connect(context)
 
 
-def store(destination: Destination, key: str = KEY, data: bytes = DATA) -> str:
-    upload = destination.create(key)
-    try:
-        upload.write(data)
-        return upload.commit(len(data), hashlib.sha256(data).hexdigest())
-    finally:
-        upload.abort()
-
-
 def partials(root: Path) -> list[Path]:
     return [path for path in root.rglob("*") if PARTIAL.fullmatch(path.name)]
 
@@ -55,7 +45,7 @@ def partials(root: Path) -> list[Path]:
 def test_nobody_else_may_read_it_whatever_the_umask(destination: Destination, root: Path) -> None:
     before = os.umask(0)
     try:
-        store(destination)
+        store(destination, DATA)
     finally:
         os.umask(before)
     assert (root / KEY).stat().st_mode & 0o777 == 0o600
@@ -80,7 +70,7 @@ def test_everything_is_flushed_before_it_is_visible(
 
     monkeypatch.setattr(os, "fsync", noted_fsync)
     monkeypatch.setattr(os, "rename", noted_rename)
-    store(destination)
+    store(destination, DATA)
     at = calls.index("rename")
     assert any("partial" in call for call in calls[:at])
     assert "fsync root/host/2026-11-23" in calls[at:]
@@ -89,7 +79,7 @@ def test_everything_is_flushed_before_it_is_visible(
 
 def test_what_the_disk_spoiled_is_found_by_reading_back(root: Path, context: Context) -> None:
     destination = Local.model_validate({"path": str(root), "verify": "full"}).connect(context)
-    store(destination)
+    store(destination, DATA)
     upload = destination.create(KEY)
     upload.write(DATA)
     with partials(root)[0].open("r+b") as file:
@@ -172,7 +162,7 @@ def test_a_full_disk_leaves_what_was_there_and_says_how_much_is_free(root: Path)
 def test_an_error_of_the_disk_at_any_step_leaves_what_was_there(
     destination: Destination, root: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
 ) -> None:
-    store(destination, data=b"the old one")
+    store(destination, b"the old one")
 
     def broken(*args: object, **options: object) -> None:
         raise OSError(number, os.strerror(number))
@@ -180,7 +170,7 @@ def test_an_error_of_the_disk_at_any_step_leaves_what_was_there(
     with monkeypatch.context() as patch:
         patch.setattr(os, call, broken)
         with pytest.raises(DestinationError, match=os.strerror(number)):
-            store(destination)
+            store(destination, DATA)
     assert b"".join(destination.read(KEY)) == b"the old one"
     assert partials(root) == []
 
@@ -202,12 +192,12 @@ def test_a_killed_writer_shows_nothing_and_the_next_one_cleans_up(destination: D
     argv = [sys.executable, "-c", _WRITE_AND_WAIT, str(root), KEY]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
         assert writer.stdout and writer.stdout.readline() == b"written\n"
-        store(destination, "host/2026-11-24/db.sql.gpg")
+        store(destination, DATA, "host/2026-11-24/db.sql.gpg")
         assert len(partials(root)) == 1, "a living writer's file stays"
         writer.send_signal(signal.SIGKILL)
     assert [found.key for found in destination.list("")] == ["host/2026-11-24/db.sql.gpg"]
     assert len(partials(root)) == 1
-    store(destination, "host/2026-11-25/db.sql.gpg")
+    store(destination, DATA, "host/2026-11-25/db.sql.gpg")
     assert partials(root) == []
 
 
@@ -265,7 +255,7 @@ def test_links_are_not_followed(destination: Destination, root: Path, tmp_path: 
 def test_a_directory_in_the_place_of_an_object_stays(destination: Destination, root: Path) -> None:
     (root / KEY / "inner").mkdir(parents=True)
     with pytest.raises(DestinationError, match="can't be completed"):
-        store(destination)
+        store(destination, DATA)
     assert (root / KEY / "inner").is_dir()
     assert partials(root) == []
 
@@ -274,7 +264,7 @@ def test_files_of_others_are_listed_but_never_touched(destination: Destination, 
     (root / "host").mkdir()
     (root / "host" / ".hidden").write_text("x")
     os.mkfifo(root / "host" / "fifo")
-    store(destination)
+    store(destination, DATA)
     assert [found.key for found in destination.list("")] == ["host/.hidden", KEY]
 
 
@@ -283,18 +273,18 @@ def test_files_of_others_are_listed_but_never_touched(destination: Destination, 
 
 def test_removing_takes_empty_directories_along_but_not_the_root(destination: Destination, root: Path) -> None:
     for key in ("host/2026-11-22/a.tar.gpg", KEY, "other/2026-11-22/a.tar.gpg"):
-        store(destination, key)
+        store(destination, DATA, key)
     assert destination.remove(["host/2026-11-22/a.tar.gpg", "other/2026-11-22/a.tar.gpg"]) == {}
     assert sorted(path.name for path in root.rglob("*")) == ["2026-11-23", "db.sql.gpg", "host"]
     assert destination.remove([KEY]) == {}
     assert list(root.iterdir()) == []
-    store(destination)
+    store(destination, DATA)
 
 
 def test_a_directory_that_vanishes_meanwhile_is_made_again(destination: Destination, root: Path) -> None:
     upload = destination.create(KEY)
     upload.write(DATA)
-    store(destination, "host/2026-11-23/other.tar.gpg")
+    store(destination, DATA, "host/2026-11-23/other.tar.gpg")
     destination.remove(["host/2026-11-23/other.tar.gpg"])
     upload.commit(len(DATA), SHA256)
     assert b"".join(destination.read(KEY)) == DATA

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import random
 import signal
 import stat
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,14 +18,13 @@ from backups.destinations import Destination
 from backups.destinations.rclone import Rclone
 from backups.destinations.rclone_upload import RcloneUpload
 from backups.errors import DestinationError, MissingError, StoppedError, VerificationError
+from tests.contract.apart import run_apart
+from tests.contract.objects import KEY, MIB, content, fetch, keys, push, store
 from tests.contract.streams import children
-from tests.servers.local_cloud import wait_for
-from tests.servers.rclone_serve import PASSWORD, PROGRAM, REMOTE, RcloneServe, rclone_serve
+from tests.servers.rclone_serve import PASSWORD, PROGRAM, REMOTE, RcloneServe
 from tests.servers.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY, Seaweed
 
-MIB = 1 << 20
 BIG = 3 * MIB + 4321
-KEY = "host/2026-11-23/db.sql.gpg"
 
 
 def settings(server: RcloneServe, folder: str, **changes: Any) -> Rclone:
@@ -47,33 +42,6 @@ def folder() -> str:
 def destination(sftp_server: RcloneServe, folder: str, context: Context) -> Iterator[Destination]:
     with settings(sftp_server, folder).connect(context) as opened:
         yield opened
-
-
-def content(size: int, seed: int = 0) -> bytes:
-    return random.Random(seed).randbytes(size)
-
-
-def push(upload: Any, data: bytes) -> None:
-    for start in range(0, len(data), MIB):
-        upload.write(data[start : start + MIB])
-
-
-def store(destination: Destination, data: bytes, key: str = KEY) -> str:
-    """As the pipeline does: whatever fails, abort."""
-    upload = destination.create(key)
-    try:
-        push(upload, data)
-        return upload.commit(len(data), hashlib.sha256(data).hexdigest())
-    finally:
-        upload.abort()
-
-
-def fetch(destination: Destination, key: str = KEY) -> bytes:
-    return b"".join(destination.read(key))
-
-
-def keys(destination: Destination) -> list[str]:
-    return [found.key for found in destination.list("")]
 
 
 def hidden(server: RcloneServe, folder: str) -> list[str]:
@@ -214,51 +182,43 @@ def test_an_rclone_that_is_killed_is_an_error_and_leaves_nothing(
     assert [*(sftp_server.root / folder).iterdir()] == []
 
 
-_KILLED = """
-import os, pathlib, sys
-from backups.context import Context
-from backups.destinations.rclone import Rclone
-destination = Rclone.model_validate_json(sys.stdin.read()).connect(Context(tmpdir=pathlib.Path(sys.argv[1])))
-upload = destination.create("host/a")
-upload.write(bytes(5 << 20))
-os.kill(os.getpid(), 9)
+_KILLED_WHILE_REPLACING = """
+from backups.destinations.rclone_upload import RcloneUpload
+real = RcloneUpload._ask
+def ask(self, *given):
+    real(self, *given)
+    os.kill(os.getpid(), 9)  # the old one is put aside, the new one not yet in its place
+RcloneUpload._ask = ask
+upload = connect().create(sys.argv[2])
+upload.write(b"the new one")
+upload.commit(11, hashlib.sha256(b"the new one").hexdigest())
 """
 
 
-def test_after_kill_9_no_half_copy_has_a_name_and_a_run_after_a_day_clears_up(
-    destination: Destination, sftp_server: RcloneServe, folder: str, tmp_path: Path
+@pytest.mark.parametrize("key", [KEY, "at the top.tar.gpg"])
+def test_a_copy_that_a_dead_run_only_put_aside_is_put_back(
+    key: str, destination: Destination, sftp_server: RcloneServe, folder: str, tmp_path: Path
 ) -> None:
-    config = json.dumps({"remote": REMOTE, "path": folder, "config": sftp_server.config()})
-    done = subprocess.run([sys.executable, "-c", _KILLED, str(tmp_path)], input=config.encode(), check=False)
-    assert done.returncode == -signal.SIGKILL
-    host = sftp_server.root / folder / "host"
-    # rclone ends the file by itself, since its input has ended.
-    found = wait_for(lambda: [path for path in host.glob(".backups-*") if path.stat().st_size == 5 * MIB], "no file")
+    def store_another() -> None:
+        with settings(sftp_server, folder).connect(Context(tmpdir=tmp_path)) as later:
+            store(later, b"x", key.replace("23", "24") + ".x")
+
+    store(destination, b"the old one", key)
+    done = run_apart(settings(sftp_server, folder), _KILLED_WHILE_REPLACING, tmp_path, key)
+    assert done.returncode == -signal.SIGKILL, done.stderr
     assert keys(destination) == []
-    store(destination, b"x", "host/b")
-    assert hidden(sftp_server, folder), "its writer may live"
-    os.utime(found[0], (0, 0))
-    with settings(sftp_server, folder).connect(Context(tmpdir=tmp_path)) as later:
-        store(later, b"x", "host/c")
+    [aside] = (sftp_server.root / folder).rglob("*.replaced.*")
+    store_another()
+    assert aside.exists(), "its writer may be about to put the new one there"
+    since = int(aside.name.split(".")[3])
+    aside.rename(aside.with_name(aside.name.replace(str(since), str(since - 90_000))))
+    store_another()
+    assert fetch(destination, key) == b"the old one"
+    for path in (sftp_server.root / folder).rglob(".backups-*"):
+        os.utime(path, (0, 0))
+    store_another()
     assert hidden(sftp_server, folder) == []
-    assert keys(destination) == ["host/b", "host/c"]
-
-
-def test_a_server_that_dies_shows_nothing_half_when_it_is_back(tmp_path: Path, context: Context) -> None:
-    (tmp_path / "server").mkdir()
-    with rclone_serve("sftp", tmp_path / "server") as server, settings(server, "a").connect(context) as destination:
-        store(destination, b"the old one")
-        upload = destination.create(KEY)
-        push(upload, content(BIG))
-        server.kill()
-        with pytest.raises(DestinationError):
-            push(upload, content(64 * MIB))
-        upload.abort()
-        server.start()
-        assert fetch(destination) == b"the old one"
-        assert keys(destination) == [KEY]
-        store(destination, content(BIG))
-        assert fetch(destination) == content(BIG)
+    assert fetch(destination, key) == b"the old one"
 
 
 def test_stopping_the_run_ends_what_rclone_does(sftp_server: RcloneServe, folder: str, tmp_path: Path) -> None:

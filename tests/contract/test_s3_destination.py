@@ -6,7 +6,6 @@ import concurrent.futures
 import datetime as dt
 import hashlib
 import json
-import random
 import resource
 import subprocess
 import sys
@@ -22,16 +21,15 @@ from backups.destinations import Destination
 from backups.destinations.s3 import S3
 from backups.destinations.s3_upload import S3Upload
 from backups.errors import DeniedError, DestinationError, MissingError, StoppedError, VerificationError
+from tests.contract.objects import KEY, MIB, content, fetch, keys, store
 from tests.servers.faulty_proxy import FOREVER, Fault, FaultyProxy, faulty_proxy
 from tests.servers.rclone_s3 import ACCESS_KEY as RCLONE_KEY
 from tests.servers.rclone_s3 import SECRET_KEY as RCLONE_SECRET
 from tests.servers.rclone_s3 import rclone_s3
-from tests.servers.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY, WRITER_KEY, WRITER_SECRET, Seaweed, seaweed
+from tests.servers.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY, WRITER_KEY, WRITER_SECRET, Seaweed
 
-MIB = 1 << 20
 PART = 5 * MIB
 BIG = 3 * PART + 4321
-KEY = "host/2026-11-23/db.sql.gpg"
 PART_3 = r"^PUT .*partNumber=3"
 COMPLETE = r"^POST .*uploadId="
 CREATE = r"^POST .*uploads"
@@ -74,29 +72,6 @@ def direct(s3_server: Seaweed, prefix: str, context: Context) -> Iterator[Destin
     """The same place past the proxy: the truth."""
     with settings(s3_server.url, prefix=prefix).connect(context) as opened:
         yield opened
-
-
-def content(size: int, seed: int = 0) -> bytes:
-    return random.Random(seed).randbytes(size)
-
-
-def store(destination: Destination, data: bytes, key: str = KEY) -> str:
-    """As the pipeline does: whatever fails, abort."""
-    upload = destination.create(key)
-    try:
-        for start in range(0, len(data), MIB):
-            upload.write(data[start : start + MIB])
-        return upload.commit(len(data), hashlib.sha256(data).hexdigest())
-    finally:
-        upload.abort()
-
-
-def fetch(destination: Destination, key: str = KEY) -> bytes:
-    return b"".join(destination.read(key))
-
-
-def keys(destination: Destination) -> list[str]:
-    return [found.key for found in destination.list("")]
 
 
 # ---------------------------------------------------------------------- faults that pass
@@ -252,25 +227,6 @@ def test_stopping_the_run_ends_an_upload_that_waits_for_the_server(
     assert keys(direct) == []
     assert s3_server.unfinished(BUCKET, prefix) == []
     proxy.stop()
-
-
-def test_a_server_that_dies_shows_nothing_half_when_it_is_back(tmp_path: Path, context: Context) -> None:
-    (tmp_path / "server").mkdir()
-    with seaweed(tmp_path / "server") as server:
-        destination = settings(server.url, prefix="team/").connect(context)
-        store(destination, b"the old one")
-        upload = destination.create(KEY)
-        for start in range(0, 2 * PART, MIB):
-            upload.write(content(MIB, start))
-        server.kill()
-        with pytest.raises(DestinationError):
-            upload.commit(2 * PART, "0" * 64)
-        upload.abort()
-        server.start()
-        assert fetch(destination) == b"the old one"
-        assert keys(destination) == [KEY]
-        store(destination, content(BIG))
-        assert fetch(destination) == content(BIG)
 
 
 # ---------------------------------------------------------------------- verification

@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import json
 import os
-import random
 import resource
 import socket
 import subprocess
@@ -25,13 +24,12 @@ from backups.destinations import Destination
 from backups.destinations.samba import Samba
 from backups.destinations.samba_names import PARTIAL, to_names
 from backups.errors import DeniedError, DestinationError, MissingError, StoppedError, VerificationError
+from tests.contract.objects import KEY, MIB, content, fetch, keys, push, store
 from tests.servers import samba
 from tests.servers.faulty_proxy import FOREVER, Fault, FaultyProxy, faulty_proxy
 
-MIB = 1 << 20
 BLOCK = 4 * MIB
 BIG = 3 * BLOCK + 4321
-KEY = "host/2026-11-23/db.sql.gpg"
 SAMPLED = "size, blocks chosen at random read back"
 WHOLE = "size and sha256, read back"
 ANY = ""
@@ -83,33 +81,6 @@ def own_server(tmp_path: Path) -> Iterator[samba.Samba]:
     (tmp_path / "server").mkdir()
     with samba.samba(tmp_path / "server") as server:
         yield server
-
-
-def content(size: int, seed: int = 0) -> bytes:
-    return random.Random(seed).randbytes(size)
-
-
-def push(upload: Any, data: bytes) -> None:
-    for start in range(0, len(data), MIB):
-        upload.write(data[start : start + MIB])
-
-
-def store(destination: Destination, data: bytes, key: str = KEY) -> str:
-    """As the pipeline does: whatever fails, abort."""
-    upload = destination.create(key)
-    try:
-        push(upload, data)
-        return upload.commit(len(data), hashlib.sha256(data).hexdigest())
-    finally:
-        upload.abort()
-
-
-def fetch(destination: Destination, key: str = KEY) -> bytes:
-    return b"".join(destination.read(key))
-
-
-def keys(destination: Destination) -> list[str]:
-    return [found.key for found in destination.list("")]
 
 
 def partials(root: Path) -> list[Path]:
