@@ -100,3 +100,5 @@ class Context:
     task: Task = field(default_factory=Task)
     staging: Place | None = None
     """Where streams of other hosts are staged; None on one machine, where the source names a stack."""
+    flag_document: str = ""
+    """What has the agent on a host write a flag file; empty on one machine, which reaches none."""

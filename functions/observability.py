@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +52,11 @@ class PermanentError(FunctionError):
 
 def private_context() -> Context:
     """A context whose secrets are resolved anew for each invocation, since they may have been rotated."""
-    return Context(tmpdir=Path(tempfile.gettempdir()), secrets=Secrets(scrub=scrub))
+    return Context(
+        tmpdir=Path(tempfile.gettempdir()),
+        secrets=Secrets(scrub=scrub),
+        flag_document=os.environ.get("BACKUPS_FLAG_DOCUMENT", ""),
+    )
 
 
 def observed(handler: Handler) -> Callable[[dict[str, Any], LambdaContext], dict[str, Any]]:

@@ -16,6 +16,7 @@ from backups.destinations import DestinationConfig
 from backups.destinations.s3 import S3
 from backups.job import Job
 from backups.naming import host_prefix, legacy_prefix
+from backups.notifications.flagfile import FlagFile
 from backups.notifications.sns import Sns
 from backups.secrets import references
 from infra.snapshot_grants import logins_of_snapshots, removing_snapshots, taking_snapshots
@@ -61,11 +62,14 @@ class Grants:
         ]
 
     def notify(self, jobs: Iterable[Job]) -> list[iam.PolicyStatement]:
-        """For the Notify function: the secrets of channels, and the topics that get messages."""
+        """For the Notify function: the secrets of channels, the topics that get messages, and flag files in buckets."""
         channels = [channel for job in jobs for channel in job.notifications]
         topics = sorted({c.topic_arn for c in channels if isinstance(c, Sns) and not c.aws_access_key_id})
         publish = [allow(("sns:Publish",), topics)] if topics else []
-        return [*self._secrets(channels), *publish, *self._other_keys(_DECRYPT)]
+        flags = sorted({(c.bucket, c.key) for c in channels if isinstance(c, FlagFile) and c.bucket})
+        objects = [f"arn:{self.stack.partition}:s3:::{bucket}/{key}" for bucket, key in flags]
+        put = [allow(("s3:PutObject",), objects)] if objects else []
+        return [*self._secrets(channels), *publish, *put, *self._other_keys(_ENCRYPT if objects else _DECRYPT)]
 
     def places(self, jobs: Iterable[Job]) -> list[tuple[str, str]]:
         """Buckets that the stack's own roles store in, each with what the keys of a job's host begin with."""

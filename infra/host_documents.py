@@ -11,7 +11,8 @@ from typing import Any
 
 from backups.sources.tar import FORMAT
 
-_SCRIPT = Path(__file__).with_name("host_folder.sh")
+_FOLDER = Path(__file__).with_name("host_folder.sh")
+_FLAG = Path(__file__).with_name("host_flag.sh")
 _WORD = "[A-Za-z0-9+/]+={0,2}"
 _ADDRESS = "https?://[A-Za-z0-9.:/?&=%_~+-]+"
 
@@ -40,15 +41,32 @@ def folder_document() -> dict[str, Any]:
         "part_bytes": "partBytes",
         **{name: name for name in ("folder", "rename", "anywhere", "below", "beat", "silence", "uploads", "tries")},
     }
-    script = _SCRIPT.read_text(encoding="utf-8").replace("{{FORMAT}}", " ".join(FORMAT))
+    script = _FOLDER.read_text(encoding="utf-8").replace("{{FORMAT}}", " ".join(FORMAT))
+    return _document(
+        "archives a folder of this host into the staging area, which the worker empties", parameters, values, script
+    )
+
+
+def flag_document() -> dict[str, Any]:
+    """Writes a flag file. ``executionTimeout`` is in seconds."""
+    parameters = {
+        "file": _text("Absolute path, in base64", f"^{_WORD}$"),
+        "executionTimeout": _text("Seconds that it may take", "^[1-9][0-9]{0,2}$", "30"),
+    }
+    script = _FLAG.read_text(encoding="utf-8")
+    return _document("writes a flag file, which monitoring reads the age of", parameters, {"file": "file"}, script)
+
+
+def _document(about: str, parameters: dict[str, Parameter], values: dict[str, str], script: str) -> dict[str, Any]:
+    """``values`` names the parameter of each variable of the script."""
     return {
         "schemaVersion": "2.2",
-        "description": "Backups: archives a folder of this host into the staging area, which the worker empties",
+        "description": f"Backups: {about}",
         "parameters": parameters,
         "mainSteps": [
             {
                 "action": "aws:runShellScript",
-                "name": "archive",
+                "name": "run",
                 "precondition": {"StringEquals": ["platformType", "Linux"]},
                 "inputs": {
                     "timeoutSeconds": "{{ executionTimeout }}",

@@ -11,6 +11,7 @@ from backups.cloud.orchestration import JOB_NAME
 from backups.destinations.rclone import Rclone
 from backups.errors import JobError, UsageError
 from backups.job import Job, load_job
+from backups.notifications.flagfile import FlagFile
 from backups.secrets import REFERENCE, references
 from backups.sources.folder import Folder
 from backups.sources.rds import RDS
@@ -91,10 +92,17 @@ def _plugins(job: Job) -> Iterator[str]:
             if not _is_plain(text):
                 yield f"destinations[{index}].{field}: must be a plain name, since rights are derived from it"
     for index, channel in enumerate(job.notifications):
-        if channel.type == "flagfile":
-            yield f"notifications[{index}]: type 'flagfile' would write to the disk of a Lambda, which nobody sees"
+        if isinstance(channel, FlagFile):
+            yield from (f"notifications[{index}]{problem}" for problem in _flag_file(channel))
         if channel.type == "sns" and REFERENCE.search(getattr(channel, "topic_arn", "")):
             yield f"notifications[{index}].topic_arn: must be a plain ARN, since rights are derived from it"
+
+
+def _flag_file(channel: FlagFile) -> Iterator[str]:
+    if not channel.host and not channel.bucket:
+        yield ": would write to the disk of a Lambda, which nobody sees: give the 'host' or the 'bucket' of the file"
+    if channel.bucket and not _is_plain(channel.filename):
+        yield ".filename: must be a plain key, since rights are derived from it"
 
 
 def _databases(job: Job) -> Iterator[str]:

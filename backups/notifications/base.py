@@ -29,9 +29,6 @@ class Notification(Plugin, ABC):
     needs_every_run: ClassVar[bool] = False
     """Whether monitoring goes by what the type tells: then silence must mean that no run ended."""
 
-    limit_seconds: ClassVar[float] = REQUEST_SECONDS
-    """How long one try may take, without the pauses that the service asks for."""
-
     notify_on_success: Flag = True
     """Tell of runs that stored everything."""
 
@@ -54,6 +51,11 @@ class Notification(Plugin, ABC):
         if self.notify_on == "change" and self.needs_every_run:
             raise ValueError("'notify_on': monitoring counts on every run here, so it can't be 'change'")
         return self
+
+    @property
+    def limit_seconds(self) -> float:
+        """How long one try may take, without the pauses that the service asks for."""
+        return REQUEST_SECONDS
 
     def wants(self, report: RunReport) -> bool:
         """Whether this channel is told of such a run at all."""

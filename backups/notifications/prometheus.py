@@ -27,6 +27,9 @@ _HINTS: dict[int, str] = {
 }
 
 
+_LIMIT_SECONDS = 90  # a request for each source
+
+
 class Prometheus(Notification):
     """Sizes, times and the outcome as metrics at a Prometheus push gateway."""
 
@@ -34,7 +37,6 @@ class Prometheus(Notification):
     identity: ClassVar[tuple[str, ...]] = ("url",)
     nested: ClassVar[tuple[str, ...]] = ("credentials",)
     needs_every_run: ClassVar[bool] = True
-    limit_seconds: ClassVar[float] = 90  # a request for each source
 
     type: Literal["prometheus"] = "prometheus"
 
@@ -46,6 +48,10 @@ class Prometheus(Notification):
 
     password: SecretStr | None = None
     """Password of the user."""
+
+    @property
+    def limit_seconds(self) -> float:
+        return _LIMIT_SECONDS
 
     @model_validator(mode="after")
     def _whole_login(self) -> Prometheus:

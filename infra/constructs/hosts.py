@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_iam as iam
@@ -10,11 +11,12 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from backups.job import Job
+from backups.notifications.flagfile import FlagFile
 from backups.sources.folder import Folder
 from backups.staging import PREFIX
 from infra.constructs.foundation import Foundation
 from infra.grants import allow
-from infra.host_documents import folder_document
+from infra.host_documents import flag_document, folder_document
 
 WHY_WILD = (
     "Commands get their ids when they are sent, nodes are found by their tags, and these calls know no resources."
@@ -26,19 +28,18 @@ _FIND = ("ssm:DescribeInstanceInformation",)
 
 
 class Hosts(Construct):
-    """What folders on hosts need."""
+    """What folders and flag files on hosts need."""
 
     def __init__(self, scope: Construct, id_: str, *, foundation: Foundation) -> None:
         super().__init__(scope, id_)
         self._state = foundation.state
-        # Without a name of its own: a changed script is another document, and each worker knows the one it speaks with.
-        self.folder_document = ssm.CfnDocument(
-            self,
-            "Folder",
-            content=folder_document(),
-            document_type="Command",
-            document_format="JSON",
-            target_type="/",
+        self.folder_document = self._command("Folder", folder_document())
+        self.flag_document = self._command("Flag", flag_document())
+
+    def _command(self, id_: str, content: dict[str, Any]) -> ssm.CfnDocument:
+        """Without a name of its own: a changed script is another document, and who sends it knows the one it means."""
+        return ssm.CfnDocument(
+            self, id_, content=content, document_type="Command", document_format="JSON", target_type="/"
         )
 
     def worker(self, job: Job) -> list[iam.PolicyStatement]:
@@ -48,7 +49,7 @@ class Hosts(Construct):
             return []
         mine = f"{PREFIX}{job.name}/*"
         return [
-            allow(_SEND, [self._document()]),
+            allow(_SEND, [self._document(self.folder_document)]),
             *self._send_to(names),
             allow((*_FOLLOW, *_FIND), ["*"]),
             allow(("s3:GetObject", "s3:PutObject", "s3:DeleteObject"), [self._state.arn_for_objects(mine)]),
@@ -64,8 +65,19 @@ class Hosts(Construct):
             allow(("s3:GetObject", "s3:DeleteObject"), [self._state.arn_for_objects(f"{PREFIX}*")]),
         ]
 
-    def _document(self) -> str:
-        return self._arn("ssm", "document", self.folder_document.ref)
+    def notify(self, jobs: Iterable[Job]) -> list[iam.PolicyStatement]:
+        """For the function that tells channels: the hosts that have flag files; nothing when none has."""
+        names = sorted({c.host for job in jobs for c in job.notifications if isinstance(c, FlagFile) and c.host})
+        if not names:
+            return []
+        return [
+            allow(_SEND, [self._document(self.flag_document)]),
+            *self._send_to(names),
+            allow((*_FOLLOW, *_FIND), ["*"]),
+        ]
+
+    def _document(self, document: ssm.CfnDocument) -> str:
+        return self._arn("ssm", "document", document.ref)
 
     def _send_to(self, names: Iterable[str]) -> Iterator[iam.PolicyStatement]:
         for name in names:

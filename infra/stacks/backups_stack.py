@@ -52,6 +52,8 @@ class BackupsStack(Stack):
             job_parameters=parameters,
         )
         on_hosts = Hosts(self, "Hosts", foundation=foundation)
+        functions["notify"].add_environment("BACKUPS_FLAG_DOCUMENT", on_hosts.flag_document.ref)
+        functions.allow("notify", on_hosts.notify(deployed.job for deployed in jobs), why_wild=WHY_WILD)
         functions.allow("settle", on_hosts.settle(deployed.job for deployed in jobs), why_wild=WHY_WILD)
         workers = Workers(self, "Workers", settings=settings, foundation=foundation, hosts=on_hosts)
         run = Run(
@@ -109,6 +111,7 @@ class BackupsStack(Stack):
             window_minutes=settings.flexible_minutes,
         )
         CfnOutput(self, "HostFolderDocument", value=on_hosts.folder_document.ref)
+        CfnOutput(self, "HostFlagDocument", value=on_hosts.flag_document.ref)
         self._outputs(foundation, network, functions, workers, run)
 
     def _state_machine(self, name: str) -> str:

@@ -19,6 +19,7 @@ from backups.records import RunReport
 from infra.app import build
 from infra.bundle import ROOT
 from local_cloud.client import LocalCloud
+from local_cloud.hosts import Host
 from tests.infra.conftest import CONTEXT
 from tests.servers.local_cloud import wait_for
 from tests.servers.sink import Answer, Request, Sink, sink
@@ -28,7 +29,10 @@ PASSPHRASE = "planted: passphrase of the job"
 HOOK_TOKEN = "hook-t0ken-planted-77"
 HOOK_KEY = "planted key of the hook's signature"
 PING_TOKEN = "ping-t0ken-planted-77"
+SLOW_TOKEN = "slow-t0ken-planted-77"
+FLAG_KEY = "flags/it's fine.ok"
 REGION = "eu-central-1"
+HOST = "mi-0123456789abcdef0"
 
 
 @dataclass
@@ -39,10 +43,12 @@ class Deployed:
     outputs: dict[str, str]
     slack: SlackServer
     services: Sink
-    """Takes pings below ``/ping``, and hooks below ``/hook`` unless they are closed."""
+    """Takes pings below ``/ping``, and unless they are closed hooks below ``/hook`` and ``/slow``, which else hang."""
     directory: Path
     hooks: threading.Event
     """Set while hooks are taken."""
+    host: Host
+    """Has a flag file."""
 
     @property
     def state(self) -> State:
@@ -82,8 +88,8 @@ class Deployed:
 
 @contextmanager
 def deployed_stack(directory: Path) -> Iterator[Deployed]:
-    """Two jobs: one with a folder that is there and one that is not, two buckets and a channel; one with channels of
-    all kinds.
+    """Jobs: one with a folder that is there and one that is not, two buckets and a channel; one with channels of all
+    kinds; one with flag files and a channel that hangs.
     """
     job = {
         "hostname": "web1",
@@ -105,6 +111,8 @@ def deployed_stack(directory: Path) -> Iterator[Deployed]:
     (directory / "data" / "file").write_text("content")
     (directory / "jobs" / "nightly.json").write_text(json.dumps(job))
     (directory / "jobs" / "loud.json").write_text(json.dumps({**job, **_loud()}))
+    flag = directory / "cloud" / "hosts" / HOST / "it's fine.ok"
+    (directory / "jobs" / "flags.json").write_text(json.dumps({**job, **_flags(flag)}))
     endless = directory / "bin" / "tar"
     endless.write_text(
         '#!/bin/sh\ncase "$*" in *--version*) ;; *endless*) while :; do printf plain; sleep 0.1; done ;; esac\n'
@@ -139,25 +147,41 @@ def deployed_stack(directory: Path) -> Iterator[Deployed]:
             "hook": f"{services.base}/hook/{HOOK_TOKEN}",
             "hook_key": HOOK_KEY,
             "ping": f"{services.base}/ping/{PING_TOKEN}",
+            "slow": f"{services.base}/slow/{SLOW_TOKEN}",
         }
         cloud.client("secretsmanager").create_secret(Name="nightly", SecretString=json.dumps(secret))
         cloud.client("ssm").put_parameter(Name="/slack", Value=slack.url, Type="SecureString")
-        yield Deployed(cloud, outputs, slack, services, directory, hooks)
+        host = cloud.host(HOST, tags={"Role": "web"})
+        yield Deployed(cloud, outputs, slack, services, directory, hooks, host)
+
+
+def _resolved(key: str) -> str:
+    return f"{{{{resolve:secretsmanager:nightly:SecretString:{key}}}}}"
+
+
+def _flags(on_host: Path) -> dict[str, Any]:
+    """What a job has that old monitoring looks at, with a service that went bad."""
+    return {
+        "hostname": "flags1",
+        "destinations": [{"id": "main", "type": "s3", "bucket": "copies", "prefix": "team-c/"}],
+        "notifications": [
+            {"id": "slow", "type": "webhook", "url": _resolved("slow"), "secret": _resolved("hook_key")},
+            {"id": "on-host", "type": "flagfile", "host": "tag:Role=web", "flagfile": str(on_host)},
+            {"id": "in-bucket", "type": "flagfile", "bucket": "far-copies", "filename": FLAG_KEY},
+            {"id": "ops", "type": "slack", "url": "{{resolve:ssm-secure:/slack}}"},
+        ],
+    }
 
 
 def _loud() -> dict[str, Any]:
     """What another job has in other words."""
-
-    def resolve(key: str) -> str:
-        return f"{{{{resolve:secretsmanager:nightly:SecretString:{key}}}}}"
-
     return {
         "hostname": "loud1",
         "schedule": "30 4 * * *",
         "destinations": [{"id": "main", "type": "s3", "bucket": "copies", "prefix": "team-b/"}],
         "notifications": [
-            {"id": "hook", "type": "webhook", "url": resolve("hook"), "secret": resolve("hook_key")},
-            {"id": "ping", "type": "healthchecks", "ping_url": resolve("ping")},
+            {"id": "hook", "type": "webhook", "url": _resolved("hook"), "secret": _resolved("hook_key")},
+            {"id": "ping", "type": "healthchecks", "ping_url": _resolved("ping")},
             {"id": "ops", "type": "slack", "url": "{{resolve:ssm-secure:/slack}}"},
         ],
     }
@@ -166,6 +190,8 @@ def _loud() -> dict[str, Any]:
 def _judged(request: Request, hooks: threading.Event) -> Answer:
     if request.path.startswith("/ping/"):
         return Answer(200, "OK")
+    if request.path.startswith("/slow/") and not hooks.is_set():
+        return Answer(200, hang=True)
     return Answer(200, "OK") if hooks.is_set() else Answer(404, f"no hook at {request.path}")
 
 

@@ -7,6 +7,8 @@ from typing import Any
 from aws_cdk import App, Stack
 from aws_cdk import aws_iam as iam
 
+from infra.constructs.foundation import Foundation
+from infra.constructs.hosts import Hosts
 from infra.grants import Grants
 from infra.jobs import refusals
 from tests.jobs import example, job_with, parsed
@@ -34,6 +36,27 @@ def test_a_topic_that_rights_are_derived_from_is_plain() -> None:
     job = parsed({**job_with("notifications", example("notifications", "sns", topic_arn="{{resolve:ssm:topic}}"))})
     found = [line for line in refusals(job) if "topic_arn" in line]
     assert found == ["notifications[0].topic_arn: must be a plain ARN, since rights are derived from it"]
+
+
+def test_notify_puts_flag_files_under_their_keys_and_no_others() -> None:
+    flags = [example("notifications", "flagfile", bucket="monitoring", filename=f"/flags/{n}.ok") for n in "ab"]
+    found = notify_rights(*flags)
+    keys = [arn.rpartition(":::")[2] for arn in found["s3:PutObject"]]
+    assert keys == ["monitoring/flags/a.ok", "monitoring/flags/b.ok"]
+    assert not any(action.startswith("s3:") for action in notify_rights(example("notifications", "flagfile")))
+
+
+def test_notify_sends_the_document_of_flag_files_to_their_hosts_and_nothing_else() -> None:
+    stack = Stack(App(), "Test")
+    hosts = Hosts(stack, "Hosts", foundation=Foundation(stack, "Foundation", run_days=30, alarm_mail=""))
+    web = example("notifications", "flagfile", host="tag:Role=web")
+    none, some = ([parsed(job_with("notifications", c))] for c in (example("notifications", "flagfile"), web))
+    assert hosts.notify(none) == []
+    document, nodes, _ = (statement.to_statement_json() for statement in hosts.notify(some))
+    assert document["Action"] == nodes["Action"] == "ssm:SendCommand"
+    assert stack.resolve(document["Resource"]) == stack.resolve(hosts._document(hosts.flag_document))
+    assert nodes["Condition"] == {"StringEquals": {"ssm:resourceTag/Role": "web"}}
+    assert hosts.worker(some[0]) == []
 
 
 def rights(statements: list[iam.PolicyStatement]) -> dict[str, Any]:

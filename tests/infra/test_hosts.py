@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from infra.host_documents import folder_document
+from infra.host_documents import flag_document, folder_document
 from tests.infra.test_template import STATE, Template, grants, listed, of_type, text
 
 pytestmark = pytest.mark.xdist_group("assembly")
@@ -17,38 +17,42 @@ pytestmark = pytest.mark.xdist_group("assembly")
 DOCUMENT = "arn:<AWS::Partition>:ssm:eu-central-1:123456789012:document/<HostsFolder"
 NODES = "arn:<AWS::Partition>:{}:eu-central-1:123456789012:{}/{}"
 ATTACKS = ["'; touch x; '", "$(touch x)", "`touch x`", "a b\ntouch x", '"', "\\", "a;b", "a|b", "{{ folder }}", "é"]
-PARAMETERS: dict[str, Any] = folder_document()["parameters"]
+DOCUMENTS: dict[str, dict[str, Any]] = {"folder": folder_document(), "flag": flag_document()}
+PARAMETERS = [(kind, name) for kind, document in DOCUMENTS.items() for name in document["parameters"]]
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_no_parameter_takes_what_a_shell_would_act_on(name: str, attack: str) -> None:
-    good = {"leaseUrl": "https://s3.example/a", "folder": "L2V0Yw==", "rename": "cw=="}
-    pattern = PARAMETERS[name]["allowedPattern"]
-    assert re.search(pattern, good.get(name, PARAMETERS[name].get("default")))
+@pytest.mark.parametrize(("kind", "name"), PARAMETERS)
+def test_no_parameter_takes_what_a_shell_would_act_on(kind: str, name: str, attack: str) -> None:
+    good = {"leaseUrl": "https://s3.example/a", "folder": "L2V0Yw==", "rename": "cw==", "file": "L2V0Yy94"}
+    parameter = DOCUMENTS[kind]["parameters"][name]
+    pattern = parameter["allowedPattern"]
+    assert re.search(pattern, good.get(name, parameter.get("default")))
     for value in (attack, good.get(name, "1") + attack, attack + good.get(name, "1")):
         assert not re.search(pattern, value)
 
 
-def test_every_parameter_stands_in_single_quotes_and_nowhere_else() -> None:
-    (step,) = folder_document()["mainSteps"]
+@pytest.mark.parametrize("document", DOCUMENTS.values(), ids=DOCUMENTS)
+def test_every_parameter_stands_in_single_quotes_and_nowhere_else(document: dict[str, Any]) -> None:
+    (step,) = document["mainSteps"]
     lines = [line for line in step["inputs"]["runCommand"] if "{{" in line]
     assert {re.fullmatch(r"\w+='\{\{ (\w+) \}\}'", line)[1] for line in lines} == {  # type: ignore[index]
-        *(set(PARAMETERS) - {"executionTimeout"})
+        *(set(document["parameters"]) - {"executionTimeout"})
     }
     assert step["inputs"]["timeoutSeconds"] == "{{ executionTimeout }}"
 
 
-def test_the_script_is_valid_and_small_enough() -> None:
-    (step,) = folder_document()["mainSteps"]
+@pytest.mark.parametrize("document", DOCUMENTS.values(), ids=DOCUMENTS)
+def test_the_script_is_valid_and_small_enough(document: dict[str, Any]) -> None:
+    (step,) = document["mainSteps"]
     subprocess.run(["sh", "-n"], input="\n".join(step["inputs"]["runCommand"]), text=True, check=True)
-    assert len(json.dumps(folder_document())) < 64 << 10
+    assert len(json.dumps(document)) < 64 << 10
 
 
-def test_the_template_has_the_document(template: Template) -> None:
-    (document,) = of_type(template, "AWS::SSM::Document").values()
-    assert document["Content"] == folder_document()
-    assert (document["DocumentType"], document["TargetType"]) == ("Command", "/")
+def test_the_template_has_the_documents(template: Template) -> None:
+    documents = of_type(template, "AWS::SSM::Document").values()
+    assert [document["Content"] for document in documents] == list(DOCUMENTS.values())
+    assert {(document["DocumentType"], document["TargetType"]) for document in documents} == {("Command", "/")}
     (task,) = [t for t in of_type(template, "AWS::ECS::TaskDefinition").values() if t["Family"] == "Backups-weekly"]
     environment = {one["Name"]: one["Value"] for one in task["ContainerDefinitions"][0]["Environment"]}
     assert text(environment["BACKUPS_HOST_DOCUMENT"]).startswith("<HostsFolder")

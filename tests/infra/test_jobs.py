@@ -84,6 +84,21 @@ def test_types_that_mean_nothing_in_a_task_are_refused(tmp_path: Path) -> None:
     assert [line.split(":")[1].strip() for line in found] == ["destinations[0]", "notifications[0]"]
 
 
+def test_a_flag_file_of_a_deployed_job_is_on_a_host_or_a_plain_key_of_a_bucket(tmp_path: Path) -> None:
+    flags = [
+        {"id": "here", "type": "flagfile", "filename": "/tmp/flag"},
+        {"id": "host", "type": "flagfile", "filename": "/tmp/flag", "host": "tag:Role=web"},
+        {"id": "bucket", "type": "flagfile", "filename": "flags/nightly.ok", "bucket": "monitoring"},
+        {"id": "any", "type": "flagfile", "filename": "flags/*", "bucket": "monitoring"},
+    ]
+    found = refused(tmp_path, flags=nightly(notifications=flags))
+    assert found == [
+        "flags.json: notifications[0]: would write to the disk of a Lambda, which nobody sees: give the 'host' or the "
+        "'bucket' of the file",
+        "flags.json: notifications[3].filename: must be a plain key, since rights are derived from it",
+    ]
+
+
 def test_rclone_needs_its_configuration_as_a_secret_and_is_warned_of(tmp_path: Path) -> None:
     box = {"id": "box", "type": "rclone", "remote": "box"}
     assert refused(tmp_path, bare=nightly(destinations=[box])) == [

@@ -450,6 +450,7 @@ def test_outputs_name_what_others_look_for(template: Template) -> None:
         "EndedName",
         "WatchName",
         "HostFolderDocument",
+        "HostFlagDocument",
         "StateBucket",
         "Cluster",
         "WorkerSecurityGroup",

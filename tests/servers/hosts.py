@@ -20,7 +20,7 @@ from backups.sources.folder import Folder
 from backups.sources.host_folder import open_on_host
 from backups.sources.host_stream import Pace
 from backups.staging import Place
-from infra.host_documents import folder_document
+from infra.host_documents import flag_document, folder_document
 from local_cloud.client import LocalCloud
 from local_cloud.hosts import Host
 from tests.servers.faulty_proxy import FaultyProxy, faulty_proxy
@@ -35,9 +35,17 @@ _TEMPLATE = {
             "Type": "AWS::SSM::Document",
             "Properties": {"Content": folder_document(), "DocumentType": "Command", "TargetType": "/"},
         },
+        "Flag": {
+            "Type": "AWS::SSM::Document",
+            "Properties": {"Content": flag_document(), "DocumentType": "Command", "TargetType": "/"},
+        },
         "State": {"Type": "AWS::S3::Bucket"},
     },
-    "Outputs": {"Document": {"Value": {"Ref": "Folder"}}, "Bucket": {"Value": {"Ref": "State"}}},
+    "Outputs": {
+        "Document": {"Value": {"Ref": "Folder"}},
+        "Flag": {"Value": {"Ref": "Flag"}},
+        "Bucket": {"Value": {"Ref": "State"}},
+    },
 }
 
 
@@ -54,7 +62,7 @@ class Hosts:
             lambda: s if (s := client.describe_stacks(StackName=name)["Stacks"][0]).get("Outputs") else None, "no stack"
         )
         outputs = {output["OutputKey"]: output["OutputValue"] for output in (stack or {})["Outputs"]}
-        self.bucket, self.document = outputs["Bucket"], outputs["Document"]
+        self.bucket, self.document, self.flag_document = outputs["Bucket"], outputs["Document"], outputs["Flag"]
 
     def host(self, **about: object) -> Host:
         """A host that nobody else uses."""
