@@ -1,13 +1,19 @@
-"""Which of PostgreSQL's clients the worker's image gets, with programs in the place of apt's that note their calls."""
+"""Which of PostgreSQL's clients the worker's image gets, with programs in the place of apt's that note their calls.
+
+And once with the real apt, which simulates, and two repositories of this machine.
+"""
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from infra.bundle import ROOT
+from tests.servers.debian import apt_options
 
 SCRIPT = ROOT / "worker_image" / "postgresql_clients.sh"
 
@@ -79,3 +85,38 @@ def test_without_the_newest_the_build_fails_and_says_what_to_do(known: tuple[int
     assert done.returncode == 1
     assert "no postgresql-client-18" in done.stderr and "POSTGRESQL_CLIENTS" in done.stderr
     assert installed(apt.calls) == ["postgresql-common"]
+
+
+def repository(directory: Path, *packages: str) -> str:
+    """A line of sources.list for a repository of packages that are there in name only."""
+    directory.mkdir()
+    entry = "Package: {0}\nVersion: 1\nArchitecture: all\nFilename: {0}.deb\nSize: 1\n"
+    (directory / "Packages").write_text("\n".join(map(entry.format, packages)))
+    return f"deb [trusted=yes] file:{directory} ./"
+
+
+def test_the_real_apt_takes_what_it_is_told(tmp_path: Path) -> None:
+    debian = ("ca-certificates", "postgresql-common", "postgresql-client-common", "postgresql-client-17")
+    project = [f"postgresql-client-{version}" for version in (14, 15, 17, 18)]
+    state, config, enable = tmp_path / "apt", tmp_path / "apt.conf", tmp_path / "enable"
+    options = {**apt_options(state, repository(tmp_path / "debian", *debian)), "APT::Get::Simulate": "true"}
+    config.write_text("".join(f'{name} "{value}";\n' for name, value in options.items()))
+    sources = state / "sources.list.d"
+    line = repository(tmp_path / "project", *project)
+    enable.write_text(f'#!/bin/sh\n[ "$*" = -y ] && echo "{line}" >"{sources}/pgdg.list"\n')
+    enable.chmod(0o755)
+    env = {
+        "PATH": os.environ["PATH"],
+        "APT_CONFIG": str(config),
+        "APT_SOURCES": str(sources),
+        "PGDG_SCRIPT": str(enable),
+        "LC_ALL": "C",
+    }
+    subprocess.run(["apt-get", "update"], env=env, check=True, capture_output=True)  # as the Dockerfile does before
+    wanted = ["13", "14", "15", "17", "18"]
+    done = subprocess.run(["sh", str(SCRIPT), *wanted], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr.splitlines() == ["postgresql_clients: there is no postgresql-client-13 any more"]
+    made = re.findall(r"^Inst (postgresql-client-\d+) ", done.stdout, re.MULTILINE)
+    assert sorted(made) == project
+    assert not list(sources.iterdir())

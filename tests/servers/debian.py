@@ -69,26 +69,31 @@ def mirror() -> str:
     return found[1]
 
 
-def _unpack(release: str, packages: Sequence[str], target: Path) -> None:
-    state = target.with_suffix(".apt")
-    shutil.rmtree(state, ignore_errors=True)
-    for name in ("lists/partial", "cache/archives/partial"):
+def apt_options(state: Path, source: str) -> dict[str, object]:
+    """Options for an apt that knows nothing of this machine but one source; all that it keeps is below ``state``."""
+    for name in ("lists/partial", "cache/archives/partial", "sources.list.d"):
         (state / name).mkdir(parents=True)
     (state / "status").touch()  # as if nothing was installed: then everything that is needed is fetched
-    (state / "sources.list").write_text(f"deb [signed-by={_KEYS}] {mirror()} {release} main\n")
-    options = {
+    (state / "sources.list").write_text(f"{source}\n")
+    return {
         "Dir::State": state,
         "Dir::State::lists": state / "lists",
         "Dir::State::status": state / "status",
         "Dir::Cache": state / "cache",
         "Dir::Etc::sourcelist": state / "sources.list",
-        "Dir::Etc::sourceparts": "/dev/null",
+        "Dir::Etc::sourceparts": state / "sources.list.d",
         "Acquire::Languages": "none",
         "Acquire::Retries": 3,
         "APT::Sandbox::User": "",
         "APT::Update::Error-Mode": "any",
         "Debug::NoLocking": "true",
     }
+
+
+def _unpack(release: str, packages: Sequence[str], target: Path) -> None:
+    state = target.with_suffix(".apt")
+    shutil.rmtree(state, ignore_errors=True)
+    options = apt_options(state, f"deb [signed-by={_KEYS}] {mirror()} {release} main")
     apt = ["apt-get", "--yes", "--quiet", *(f"--option={name}={value}" for name, value in options.items())]
     _run([*apt, "update"], f"the lists of Debian {release} can't be fetched")
     _run(
