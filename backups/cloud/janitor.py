@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from backups.cloud.state import State
 from backups.errors import BackupsError
 from backups.rds.calls import client, refusals
-from backups.rds.naming import EXPIRES_TAG, RUN_TAG, run_tag
+from backups.rds.naming import RUN_TAG, run_tag
 from backups.rds.removal import Leftover, RefusedError, leftovers, remove
 from backups.staging import PREFIX as STAGING
 
@@ -109,10 +109,7 @@ class Janitor:
 
     def _is_over(self, found: Leftover, now: dt.datetime) -> bool:
         """Its time is over, or its source has a result, which a worker writes when it has ended."""
-        try:
-            if dt.datetime.fromisoformat(found.tags[EXPIRES_TAG]) <= now:
-                return True
-        except (ValueError, TypeError):  # somebody changed it: neither a moment nor a reason to keep it for ever
+        if found.expired(now):
             return True
         job, _, rest = found.tags[RUN_TAG].partition("/")
         run, _, source = rest.partition("/")
@@ -123,12 +120,8 @@ class Janitor:
         for region in self.regions:
             with _noted(swept, f"temporary instances in {region}"):
                 rds = self.databases(region)
-                found = [one for one in leftovers(rds) if wanted(one)]
-                # A cluster takes its instance with it, so that neither is met twice.
-                clusters = {one.name for one in found if one.cluster}
-                for one in found:
-                    if one.cluster or one.name not in clusters:
-                        self._remove(rds, one, swept, end)
+                for one in [one for one in leftovers(rds) if wanted(one)]:
+                    self._remove(rds, one, swept, end)
         return swept
 
     def _remove(self, rds: Any, one: Leftover, swept: Swept, end: float) -> None:

@@ -5,14 +5,16 @@ What is not called and tagged as temporary is never touched, whoever asks.
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from backups.context import Task
 from backups.rds.calls import code_of, refusals
-from backups.rds.naming import EXPIRES_TAG, PREFIX, RUN_TAG, as_mapping
+from backups.rds.naming import EXPIRES_TAG, PREFIX, RUN_TAG, as_mapping, run_tag
 
 log = logging.getLogger("backups.rds")
 
@@ -37,17 +39,49 @@ class Leftover:
     def __str__(self) -> str:
         return f"{'cluster' if self.cluster else 'instance'} {self.name}"
 
+    def expired(self, now: dt.datetime) -> bool:
+        """Whether nobody can need it any more."""
+        try:
+            return dt.datetime.fromisoformat(self.tags[EXPIRES_TAG]) <= now
+        except (ValueError, TypeError):  # somebody changed it: neither a moment nor a reason to keep it for ever
+            return True
+
 
 class RefusedError(Exception):
     """RDS does not delete it now; the text says why."""
 
 
 def leftovers(rds: Any) -> list[Leftover]:
-    """Every temporary instance and cluster of the region that is not being deleted, instances first.
+    """Every temporary instance and cluster of the region that is not being deleted.
 
-    Raises botocore's errors.
+    A cluster stands for its instance too, which goes with it. Raises botocore's errors.
     """
-    return [one for one in _all(rds) if one.status != _ENDING]
+    found = list(_all(rds))
+    clusters = {one.name for one in found if one.cluster}
+    return [one for one in found if one.status != _ENDING and (one.cluster or one.name not in clusters)]
+
+
+def remove_expired(rds: Any, task: Task, now: dt.datetime) -> list[str]:
+    """Remove what earlier runs of the same source have left whose time is over, as when their machine lost its power.
+
+    Returns warnings for the report. One that is refused may go next time, or by the janitor; it stops nothing.
+    """
+    warnings: list[str] = []
+    try:
+        for one in [one for one in leftovers(rds) if one.expired(now) and _of(one, task)]:
+            remove(rds, one.name, cluster=one.cluster, patience=lambda: 0)
+            warnings.append(f"temporary {one} was left by run {one.tags[RUN_TAG]}, and removed")
+    except RefusedError as refused:
+        warnings.append(f"what an earlier run has left can't be removed yet: {refused}")
+    except refusals() as error:
+        warnings.append(f"what earlier runs may have left can't be looked for: {error}")
+    return warnings
+
+
+def _of(one: Leftover, task: Task) -> bool:
+    """Whether it was made for the same source of the same job, in whatever run."""
+    run = one.tags[RUN_TAG].removeprefix(f"{task.job}/").partition("/")[0]
+    return one.tags[RUN_TAG] == run_tag(task.job, run, task.source)
 
 
 def _all(rds: Any) -> Iterator[Leftover]:

@@ -14,6 +14,7 @@ from backups.context import Context
 from backups.errors import SourceError
 from backups.rds import calls, naming
 from backups.rds.placement import Wishes, place
+from backups.rds.removal import remove_expired
 from backups.rds.snapshots import AUTOMATED, Database, Snapshot, age_warnings, choose
 from backups.rds.temporary import Endpoint, Temporary, removed_on_error
 from backups.sources.base import Source, SourceStream
@@ -163,6 +164,7 @@ class RDS(Source):
     def open(self, context: Context) -> SourceStream:
         rds = self._client("rds")
         now = dt.datetime.now(dt.UTC)
+        warnings = remove_expired(rds, context.task, now)
         context.task.tell("looking for a snapshot")
         snapshot = self._snapshot = choose(rds, self.database, self.snapshot)
         log.info("%s: restoring snapshot %s", self.id, snapshot)
@@ -182,7 +184,7 @@ class RDS(Source):
             self._dump = self._dump_of(snapshot, temporary.restore())
             context.task.tell("opening")
             dump = self._dump.open(context)
-        return RDSStream(dump, temporary, age_warnings(snapshot, self.snapshot, now))
+        return RDSStream(dump, temporary, warnings + age_warnings(snapshot, self.snapshot, now))
 
     def _client(self, service: str) -> Any:
         key = self.aws_secret_access_key.get_secret_value() if self.aws_secret_access_key else ""

@@ -386,6 +386,36 @@ def test_a_name_that_somebody_else_has_is_left_alone(rds: Rds, work: Context, mo
     rds.client.delete_db_instance(DBInstanceIdentifier=name, SkipFinalSnapshot=True)
 
 
+def test_what_an_earlier_run_left_is_removed_when_its_time_is_over(rds: Rds, work: Context) -> None:
+    """As when the machine that ran it lost its power: there may be no janitor."""
+    live = rds.live("mariadb")
+    ready(rds, live)
+    over, needed = "2026-01-01T00:00:00+00:00", "2999-01-01T00:00:00+00:00"
+    left = {
+        "backups-tmp-own": ("nightly/20260101T021500Z/live db", over),
+        "backups-tmp-needed": ("nightly/20260102T021500Z/live db", needed),
+        "backups-tmp-other-source": ("nightly/20260101T021500Z/other", over),
+        "backups-tmp-other-job": ("weekly/20260101T021500Z/live db", over),
+    }
+    for name, (run, expires) in left.items():
+        tags = [{"Key": "backups:run", "Value": run}, {"Key": "backups:expires", "Value": expires}]
+        rds.client.create_db_instance(
+            DBInstanceIdentifier=name, Engine="oracle-ee", DBInstanceClass="db.r8g.large", Tags=tags
+        )
+    try:
+        with source_of(live).open(work) as stream:
+            _, warnings = read_whole(stream)
+        assert warnings == [
+            "temporary instance backups-tmp-own was left by run nightly/20260101T021500Z/live db, and removed"
+        ]
+        assert sorted(one["DBInstanceIdentifier"] for one in rds.temporaries()) == sorted(
+            set(left) - {"backups-tmp-own"}
+        )
+    finally:
+        for one in rds.temporaries():
+            removal.remove(rds.client, one["DBInstanceIdentifier"], cluster=False, patience=lambda: 60)
+
+
 def test_an_answer_that_was_lost_is_no_other_s_name(rds: Rds, work: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client sends a request again when no answer came; then it was granted the first time."""
     live = rds.live("mariadb")
