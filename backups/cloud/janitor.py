@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from backups.aws_calls import client, refusals
 from backups.cloud.state import State
 from backups.errors import BackupsError
-from backups.rds.calls import client, refusals
 from backups.rds.naming import RUN_TAG, run_tag
 from backups.rds.removal import Leftover, RefusedError, leftovers, remove
 from backups.staging import PREFIX as STAGING
@@ -79,7 +79,7 @@ class Janitor:
     regions: Sequence[str]
     """Where the jobs' databases are."""
     s3: S3Client
-    databases: Callable[[str], Any] = lambda region: client("rds", region=region)
+    databases: Callable[[str], Any] = lambda region: client("rds", region)
     """Makes the client of RDS in a region."""
 
     def clean_up(self, worked: Worked, *, seconds: float) -> Swept:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import re
 import secrets
-from collections.abc import Iterable, Mapping
 
 from backups.context import Task
 
@@ -41,13 +40,3 @@ def tags(task: Task, expires: dt.datetime) -> dict[str, str]:
     """The tags of a temporary instance; given at restore, they keep RDS from copying those of the source."""
     moment = expires.astimezone(dt.UTC).replace(microsecond=0).isoformat()
     return {RUN_TAG: run_tag(task.job, task.run, task.source), EXPIRES_TAG: moment}
-
-
-def as_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    """Tags as RDS takes them."""
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
-
-
-def as_mapping(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """Tags as RDS lists them, by name."""
-    return {tag["Key"]: tag.get("Value", "") for tag in tags}

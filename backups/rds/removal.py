@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from backups.aws_calls import as_mapping, code_of, refusals
 from backups.context import Task
-from backups.rds.calls import code_of, refusals
-from backups.rds.naming import EXPIRES_TAG, PREFIX, RUN_TAG, as_mapping, run_tag
+from backups.rds.naming import EXPIRES_TAG, PREFIX, RUN_TAG, run_tag
 
 log = logging.getLogger("backups.rds")
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from backups.aws_calls import code_of
 from backups.errors import SourceError
-from backups.rds.calls import asking, code_of
+from backups.rds.calls import asking
 
 AUTOMATED, MANUAL = "automated", "manual"
 OLD = dt.timedelta(hours=36)

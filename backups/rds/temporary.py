@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from backups.aws_calls import as_list, as_mapping, code_of, is_busy, refusals
 from backups.context import Context
 from backups.errors import BackupsError, SourceError
-from backups.rds.calls import code_of, explained, is_busy, refusals
-from backups.rds.naming import RUN_TAG, as_list, as_mapping
+from backups.rds.calls import explained
+from backups.rds.naming import RUN_TAG
 from backups.rds.placement import Placement
 from backups.rds.removal import RefusedError, remove
 from backups.rds.snapshots import Snapshot

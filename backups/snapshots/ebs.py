@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from backups.aws_calls import as_list, as_mapping
 from backups.errors import SourceError
 from backups.snapshots.base import Shot, Snapshots, State
-from backups.snapshots.calls import GONE, asking, code_of
-from backups.snapshots.tags import as_list, as_mapping
+from backups.snapshots.calls import GONE, asking, cause_of
 
 _PAGE = 200
 _STATES: dict[str, State] = {"completed": "complete", "error": "failed"}
@@ -69,7 +69,7 @@ class EbsSnapshots(Snapshots):
             with asking(f"snapshot {shot.id} could not be deleted in {self.region}"):
                 self._ec2.delete_snapshot(SnapshotId=shot.id)
         except SourceError as error:
-            if code_of(error) not in GONE:
+            if cause_of(error) not in GONE:
                 raise
 
     def _listed(self, filters: list[dict[str, Any]]) -> Iterator[Shot]:

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from backups.aws_calls import as_list, as_mapping
 from backups.errors import SourceError
 from backups.snapshots.base import Shot, Snapshots, State
-from backups.snapshots.calls import GONE, asking, code_of
-from backups.snapshots.tags import NAME_PREFIX, RUN, as_list, as_mapping
+from backups.snapshots.calls import GONE, asking, cause_of
+from backups.snapshots.tags import NAME_PREFIX, RUN
 
 _STATES: dict[str, State] = {"available": "complete"}
 _FAILED = ("failed", "incompatible", "inaccessible")
@@ -77,7 +78,7 @@ class RdsSnapshots(Snapshots):
             try:
                 found += self._listed(**{self._family.snapshot: id_})
             except SourceError as error:
-                if code_of(error) not in GONE:
+                if cause_of(error) not in GONE:
                     raise
         return found
 
@@ -109,7 +110,7 @@ class RdsSnapshots(Snapshots):
             with asking(f"snapshot {shot.id} could not be deleted in {self.region}"):
                 getattr(self._rds, self._family.delete)(**{self._family.snapshot: shot.id})
         except SourceError as error:
-            if code_of(error) not in GONE:
+            if cause_of(error) not in GONE:
                 raise
 
     def _made(self, doing: str, call: str, wanted: dict[str, Any], name: str, tags: Mapping[str, str]) -> Shot:
@@ -117,7 +118,7 @@ class RdsSnapshots(Snapshots):
             with asking(f"{doing} in {self.region}"):
                 return self._shot(getattr(self._rds, call)(**wanted)[self._family.one])
         except SourceError as error:
-            if code_of(error) not in _TAKEN:
+            if cause_of(error) not in _TAKEN:
                 raise
             # The answer to an earlier attempt was lost, if it is of this run.
             found = [shot for shot in self.look([name]) if shot.tags.get(RUN) == tags[RUN]]

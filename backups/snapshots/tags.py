@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
 
 from backups.context import Task
 
@@ -55,16 +54,6 @@ def name_prefix(job: str) -> str:
 def snapshot_name(task: Task) -> str:
     """The name of a run's RDS snapshot: letters, digits and single hyphens, as RDS wants it; the same each time."""
     return f"{name_prefix(task.job)}{_slug(task.source)}-{_slug(task.run)}-{_digest(task.hostname + '/' + task.source)}"
-
-
-def as_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    """Tags as AWS takes them."""
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
-
-
-def as_mapping(tags: Iterable[Mapping[str, str]] | None) -> dict[str, str]:
-    """Tags as AWS lists them, by name."""
-    return {tag["Key"]: tag.get("Value", "") for tag in tags or ()}
 
 
 def _slug(text: str) -> str:

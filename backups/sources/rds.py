@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr, SecretStr, model_validator
 
+from backups.aws_calls import Login, client
 from backups.config import Flag, MissingFieldsError, Positive
 from backups.context import Context
 from backups.errors import SourceError
-from backups.rds import calls, naming
+from backups.rds import naming
 from backups.rds.placement import Wishes, place
 from backups.rds.removal import remove_expired
 from backups.rds.snapshots import AUTOMATED, Database, Snapshot, age_warnings, choose
@@ -186,9 +187,9 @@ class RDS(Source):
             dump = self._dump.open(context)
         return RDSStream(dump, temporary, warnings + age_warnings(snapshot, self.snapshot, now))
 
-    def _client(self, service: str) -> Any:
+    def _client(self, service: Literal["ec2", "rds"]) -> Any:
         key = self.aws_secret_access_key.get_secret_value() if self.aws_secret_access_key else ""
-        return calls.client(service, region=self.region, key_id=self.aws_access_key_id, key=key)
+        return client(service, self.region, Login(self.aws_access_key_id, key))
 
     def _check_dumpable(self, snapshot: Snapshot) -> None:
         """Before anything costs money."""

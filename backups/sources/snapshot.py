@@ -9,11 +9,11 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
+from backups.aws_calls import Login, client
 from backups.config import Flag, Positive
 from backups.context import Context
 from backups.errors import SourceError
 from backups.snapshots.base import Snapshots
-from backups.snapshots.calls import Login, client
 from backups.snapshots.ebs import EbsSnapshots
 from backups.snapshots.rds import RdsSnapshots
 from backups.snapshots.status import status_of

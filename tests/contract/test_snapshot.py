@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from moto.ec2.exceptions import EC2ClientError
 
+from backups.aws_calls import ATTEMPTS
 from backups.context import Context, Task
 from backups.errors import SourceError, StoppedError
 from backups.snapshots import taking
-from backups.snapshots.calls import ATTEMPTS
 from backups.sources.snapshot import Snapshot
 from tests.contract.aws_snapshots import AWAY, HOME, Account, account
 from tests.contract.streams import read_whole

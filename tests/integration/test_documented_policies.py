@@ -92,3 +92,6 @@ def test_the_policy_for_snapshots(rds: Rds, work: Context) -> None:
     left = ec2.describe_snapshots(OwnerIds=["self"], Filters=tagged)["Snapshots"]
     states = [tag["Value"] for shot in left for tag in shot["Tags"] if tag["Key"] == "backups:state"]
     assert states == ["complete", "complete"]
+    for one in rds.client.describe_db_snapshots(DBInstanceIdentifier=live.name)["DBSnapshots"]:
+        if one["DBSnapshotIdentifier"].startswith("backups-"):  # for other tests there is none that was made by hand
+            rds.drop(live, one["DBSnapshotIdentifier"])

@@ -307,7 +307,7 @@ def test_throttling_is_waited_out(rds: Rds, work: Context, monkeypatch: pytest.M
         read_whole(stream)
 
     # More often than the client itself tries: then the next look does.
-    monkeypatch.setattr("backups.rds.calls.ATTEMPTS", 1)
+    monkeypatch.setattr("backups.aws_calls.ATTEMPTS", 1)
     looks = iter([2])
     look = temporary.Temporary._looked_at
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -12,6 +13,7 @@ from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backups.aws_calls import as_list, as_mapping
 from backups.context import Context, Task
 from backups.errors import SourceError, UsageError
 from backups.rds import naming
@@ -120,7 +122,7 @@ def test_tags_say_whose_it_is_and_until_when() -> None:
         "backups:run": "nightly/20261123T021500Z/db",
         "backups:expires": "2026-11-23T02:15:30+00:00",
     }
-    assert naming.as_mapping(naming.as_list(found)) == found
+    assert as_mapping(as_list(found)) == found
 
 
 @given(st.text(max_size=300))
@@ -180,6 +182,18 @@ def test_a_cluster_goes_that_has_no_instance_yet_although_rights_hold_for_what_h
 def test_a_right_that_is_missing_is_told() -> None:
     with pytest.raises(RefusedError, match="AccessDenied"):
         remove(refusing("available"), "backups-tmp-x", cluster=True, patience=lambda: 0)
+
+
+def test_missing_credentials_are_named(context: Context, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    without = rds(region="eu-west-1").model_copy(update={"aws_access_key_id": "", "aws_secret_access_key": None})
+    with pytest.raises(SourceError, match="no AWS credentials were found") as caught:
+        without.open(context)
+    assert "aws_access_key_id" in caught.value.hint
 
 
 def test_a_region_must_come_from_somewhere(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
