@@ -202,7 +202,7 @@ def test_a_region_must_come_from_somewhere(context: Context, monkeypatch: pytest
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
     with pytest.raises(SourceError, match="Amazon RDS: You must specify a region") as caught:
         rds(region="").open(context)
-    assert caught.value.hint == "give 'region'"
+    assert caught.value.hint == "give 'region', or set AWS_REGION"
 
 
 def test_copies_restore_into_servers_of_both_families(context: Context) -> None:
