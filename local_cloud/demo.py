@@ -162,7 +162,12 @@ def _step(what: str) -> Iterator[None]:
     print(f"{time.monotonic() - start:.1f} s", flush=True)
 
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 def _stop(_number: int, _frame: FrameType | None) -> None:
+    for number in _SIGNALS:  # more of them must not interrupt what ends the servers
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -177,7 +182,9 @@ def main() -> int:
     folder: Path = parser.parse_args().folder.resolve()
     if not folder.is_dir():
         parser.error(f"{folder} is no folder")
-    signal.signal(signal.SIGTERM, _stop)
+    for number in _SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup, or a shell in the background, would have it
+            signal.signal(number, _stop)
     start = time.monotonic()
     try:
         with contextlib.ExitStack() as stack:
