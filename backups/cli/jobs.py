@@ -100,6 +100,9 @@ def convert_(arguments: argparse.Namespace, session: Session) -> int:
         session.display.data(converted.job)
     for change in converted.changes:
         session.display.note(change)
+    if arguments.output:
+        for problem in _validate(arguments.output)["problems"]:
+            session.display.warn(f"still to be corrected: {problem}")
     if converted.secrets and not arguments.secrets:
         count = len(converted.secrets)
         session.display.warn(f"{count} secrets were taken out and not kept: --secrets FILE writes them to a file")

@@ -70,3 +70,12 @@ def test_convert_to_standard_output_says_that_secrets_are_lost(backups: CommandL
     assert ended.json()["hostname"] == "old.example.org"
     assert "1 secrets were taken out and not kept" in ended.err
     assert backups("convert", backups.directory / "absent").code == 2
+
+
+def test_convert_says_what_the_old_tool_let_pass_and_a_person_must_correct(backups: CommandLine) -> None:
+    """As the database of the old manual's complete example, which has no name and no server."""
+    old, new = backups.directory / "old.cfg", backups.directory / "new.json"
+    old.write_text(OLD.replace('"folder", "path": "/srv"', '"mysql"'))
+    ended = backups("convert", old, "--output", new)
+    assert ended.code == 0, ended.err
+    assert f"warning: still to be corrected: {new}: sources[0].dbhost: required for type 'mysql'" in ended.err
