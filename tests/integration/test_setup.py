@@ -102,6 +102,32 @@ def test_services_may_start_again_however_the_installation_ends(
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("tmp.")]
 
 
+def test_an_environment_that_was_interrupted_is_made_anew(checkout: Path, fresh: Path, tmp_path: Path) -> None:
+    """Ctrl-C while ``python3 -m venv`` works leaves a Python that runs, and nothing to install with."""
+    for tool in ("id", "python3"):
+        (fresh / tool).unlink()
+    servers = ("mariadbd", "mariadb-dump", "initdb", "pg_dump", "smbd", "prometheus", "prometheus-pushgateway")
+    for command in ("gpg", "zstd", "pigz", *servers):
+        script(fresh / command, "exit 0")
+    made = tmp_path / "made"
+    venv = f"case \"$*\" in '-m venv '*) echo \"$3\" >>'{made}'; exit 7;; -VV) echo 3;; esac"
+    script(fresh / "python3", venv)
+    for tool in ("cat", "sha256sum", "sed", "rm"):
+        (fresh / tool).symlink_to(shutil.which(tool) or "")
+    (checkout / "requirements").mkdir()
+    for name in ("dev", "uv", "node"):
+        (checkout / "requirements" / f"{name}.txt").touch()
+    left = checkout / ".venv" / "bin"
+    left.mkdir(parents=True)
+    script(left / "python", "exit 0")
+    done = subprocess.run(
+        [checkout / "scripts" / "setup"], env={**os.environ, "PATH": str(fresh)}, capture_output=True, check=False
+    )
+    assert done.returncode == 7, done.stderr
+    assert made.read_text() == ".venv\n"
+    assert not left.exists(), "what was left is gone"
+
+
 def test_every_requirement_is_hashed_and_names_no_address() -> None:
     files = sorted((ROOT / "requirements").glob("*.txt"))
     assert files
