@@ -45,15 +45,25 @@ class Display:
         self._shown: list[ProgressRecord] = []
 
     def out(self, text: str) -> None:
-        """A result, on standard output."""
-        with self._lock:
-            print(printable(self.scrub(text)), flush=True)
+        """A result, on standard output. Raises BackupsError when it can't be written."""
+        self.data(printable(self.scrub(text)))
 
     def data(self, text: str) -> None:
-        """Output for a program, such as JSON, just as it is: its maker has masked the secrets in it."""
-        with self._lock:
-            sys.stdout.write(text if text.endswith("\n") else text + "\n")
-            sys.stdout.flush()
+        """Output for a program, such as JSON, just as it is: its maker has masked the secrets in it.
+
+        Raises BackupsError when it can't be written, BrokenPipeError when its reader has gone.
+        """
+        try:
+            with self._lock:
+                sys.stdout.write(text if text.endswith("\n") else text + "\n")
+                sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise BackupsError(
+                f"standard output can't be written: {error.strerror}",
+                hint="only the output is lost: what the command was asked to do is done",
+            ) from None
 
     def note(self, text: str) -> None:
         """Something worth knowing."""
@@ -115,7 +125,8 @@ class Display:
         logging.getLogger("backups").setLevel(logging.DEBUG if self.verbose else logging.WARNING)
 
     def _say(self, text: str) -> None:
-        with self._lock:
+        """What can't be shown, since the log's disk is full or the terminal gone, is no reason to stop a backup."""
+        with self._lock, contextlib.suppress(OSError):
             print(printable(self.scrub(text)), file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
@@ -124,8 +135,14 @@ class Display:
         from rich.live import Live
 
         # It takes over sys.stderr, so that lines that are printed meanwhile stand above it.
-        with Live(console=Console(stderr=True), get_renderable=self._bars, refresh_per_second=5, transient=True):
+        live = Live(console=Console(stderr=True), get_renderable=self._bars, refresh_per_second=5, transient=True)
+        with contextlib.suppress(OSError):
+            live.start()
+        try:
             yield
+        finally:
+            with contextlib.suppress(OSError):  # the terminal has gone
+                live.stop()
 
     def _bars(self) -> RenderableType:
         from rich.progress_bar import ProgressBar

@@ -21,11 +21,13 @@ from backups.secrets import Scrubber, Secrets
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command ``backups``. Returns its exit code."""
+    _open_standard_streams()
     return _run(parser().parse_args(argv))
 
 
 def backup(argv: Sequence[str] | None = None) -> int:
     """The command ``backup [-v] CONFIG`` of the old tool. Returns its exit code."""
+    _open_standard_streams()
     return _run(backup_parser().parse_args(argv))
 
 
@@ -52,7 +54,7 @@ def _run(arguments: object) -> int:
     except BackupsError as error:
         display.error(error)
         return int(error.exit_code)
-    except BrokenPipeError:
+    except BrokenPipeError:  # whoever reads our output has gone
         # Whoever read our output has gone; Python must not try again when it ends.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -60,6 +62,32 @@ def _run(arguments: object) -> int:
     except Exception as error:
         _unexpected(error, display)
         return int(ExitCode.FAILED)
+    finally:
+        _give_up_what_can_not_be_written()
+
+
+def _open_standard_streams() -> None:
+    """Where the caller closed one, as with ``2>&-``, the next file that is opened would take its number, and messages
+    would go into a copy. Its place is taken by one that can't be written."""
+    closed = []
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # gets the lowest number that is free: this one
+            closed.append(name)
+    for name in closed[closed[:1] == ["stdin"] :]:
+        setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123 - as long as the process lives
+
+
+def _give_up_what_can_not_be_written() -> None:
+    """Python writes once more when it ends, and ends with a status of its own where that fails."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _unexpected(error: Exception, display: Display) -> None:

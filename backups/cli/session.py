@@ -67,7 +67,8 @@ class Session:
         self.cancel.set(number)
         if first:
             # Not through the display: the interrupted code may be in the middle of it.
-            os.write(2, b"\nstopping: ending children and leaving nothing half\n")
+            with contextlib.suppress(OSError):
+                os.write(2, b"\nstopping: ending children and leaving nothing half\n")
 
     def _interrupt(self, number: int) -> None:
         if not self.cancel.stopped:

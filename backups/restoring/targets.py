@@ -10,7 +10,6 @@ import errno
 import os
 import re
 import stat
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,7 +114,7 @@ class StandardOutput(Target):
         """It takes anything."""
 
     def take(self, decoded: Decoding) -> list[str]:
-        descriptor = sys.stdout.fileno()
+        descriptor = 1  # not sys.stdout's, which is another file where the caller closed this one
 
         def write(block: bytes) -> None:
             rest = memoryview(block)
