@@ -111,8 +111,9 @@ def test_target_that_is_in_use_is_refused_before_anything_is_read(stored: Comman
 
 def test_what_a_killed_restore_left_is_no_obstacle(stored: CommandLine) -> None:
     target = stored.directory / "back"
-    left = target / ".restore-dead.partial" / "content"
+    left = target / ".restore-d34d0123.partial" / "content"
     left.mkdir(parents=True)
+    left.parent.chmod(0o700)
     (left / "half").write_text("half")
     assert stored("restore", stored.job, "data", "--to", "back").code == 0
     assert sorted(path.name for path in target.iterdir()) == ["data"]
