@@ -59,6 +59,11 @@ class Scope:
     legacy: bool = False
     """It holds copies of the old tool, which never wrote a manifest: what has one is another host's."""
 
+    def about(self, key: str) -> CopyKey | None:
+        """The copy that a key is of, or of whose manifest; None when that is not looked for."""
+        described = copy_of_manifest(key)
+        return self.parse(key if described is None else described)
+
     def holds(self, found: Copy | Orphan) -> bool:
         """Whether what was found counts."""
         return not self.legacy or (isinstance(found, Copy) and not found.has_manifest)
@@ -142,14 +147,25 @@ class Pairing:
 
 
 def list_copies(
-    destination: Destination, hostname: str, source_ids: Collection[str] | None = None, *, legacy: bool = False
+    destination: Destination,
+    hostname: str,
+    source_ids: Collection[str] | None = None,
+    *,
+    legacy: bool = False,
+    locks: bool = False,
 ) -> list[Copy]:
-    """The copies of a host, or of some of its sources, in the order of their keys. Raises DestinationError."""
+    """The copies of a host, or of some of its sources, in the order of their keys. Raises DestinationError.
+
+    With ``locks`` also until when each is locked, which may take a request for each.
+    """
     copies: list[Copy] = []
     for scope in scopes(hostname, source_ids, legacy=legacy):
         # A restore must not fail because a server lists without order; for removals Pairing insists on it.
         listed = sorted(destination.list(scope.prefix), key=lambda stored: stored.key)
-        copies += [found for found in paired(scope, listed) if isinstance(found, Copy)]
+        own = (stored for stored in listed if scope.about(stored.key))
+        copies += [
+            found for found in paired(scope, destination.with_locks(own) if locks else own) if isinstance(found, Copy)
+        ]
     return sorted(copies, key=lambda copy: str(copy.key))
 
 

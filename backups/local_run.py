@@ -6,7 +6,7 @@ import contextlib
 import datetime as dt
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,28 +166,29 @@ def _apply_retention(
     job: Job, planned: Plan, results: Sequence[Result], context: Context, watch: Watch
 ) -> list[Pruned]:
     """Only where this run stored a verified copy: while backups fail, old copies are all there is."""
-    stored: dict[str, list[str]] = defaultdict(list)
+    stored: dict[str, dict[str, str]] = defaultdict(dict)
     for result in results:
         for place in result.destinations:
             if place.status == "stored":
-                stored[place.destination].append(result.source)
+                stored[place.destination][result.source] = place.key or result.key
     pruned: list[Pruned] = []
-    for id_, sources in stored.items():
+    for id_, keys in stored.items():
         if context.cancel.stopped:
             break
         watch.note(f"retention at {id_}")
-        pruned += _prune_at(job, id_, sources, planned, results, context)
+        pruned += _prune_at(job, id_, keys, planned, results, context)
     return pruned
 
 
 def _prune_at(
-    job: Job, id_: str, sources: Sequence[str], planned: Plan, results: Sequence[Result], context: Context
+    job: Job, id_: str, stored: Mapping[str, str], planned: Plan, results: Sequence[Result], context: Context
 ) -> Sequence[Pruned]:
     config = job.destination(id_)
     connections = Connections([config], context)
     try:
         now = dt.datetime.now(dt.UTC)
-        records = prune(job, config, connections.get(id_), sources, today=planned.date, now=now)[1]
+        place = connections.get(id_)
+        records = prune(job, config, place, stored, stored=stored, today=planned.date, now=now)[1]
         records = with_snapshots(records, job, results, context, today=planned.date, now=now)
         return [scrubbed(record, context.secrets.scrub) for record in records]
     except BackupsError as error:
@@ -198,7 +199,7 @@ def _prune_at(
     finally:
         connections.close()
     problem = context.secrets.scrub(problem)
-    return [Pruned(source=source, destination=id_, error=problem) for source in sources]
+    return [Pruned(source=source, destination=id_, error=problem) for source in stored]
 
 
 def _stopped(context: Context) -> StoppedError | None:

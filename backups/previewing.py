@@ -24,7 +24,13 @@ def preview(
     try:
         for config in job.destinations:
             try:
-                copies = list_copies(connections.get(config.id), job.hostname, [item.source for item in planned.items])
+                copies = list_copies(
+                    connections.get(config.id),
+                    job.hostname,
+                    [item.source for item in planned.items],
+                    legacy=config.retention_legacy,
+                    locks=True,
+                )
             except BackupsError as error:
                 yield config, error
                 continue

@@ -34,7 +34,7 @@ def list_(arguments: argparse.Namespace, session: Session) -> int:
     listed: list[dict[str, Any]] = []
 
     def list_one(config: DestinationConfig, destination: Destination) -> None:
-        copies = list_copies(destination, job.hostname, sources, legacy=config.retention_legacy)
+        copies = list_copies(destination, job.hostname, sources, legacy=config.retention_legacy, locks=True)
         decisions = decide(copies, job.policy_for(config), today=job.date(now), now=now)
         listed.extend(_listed(config.id, decision) for decision in decisions)
 

@@ -22,6 +22,14 @@ class StoredObject:
     size: int
     modified: dt.datetime
     locked_until: dt.datetime | None = None
+    """Until when the destination refuses to remove it; see ``Destination.with_locks``."""
+
+
+def reaches(directory: str, prefix: str, after: str = "") -> bool:
+    """Whether a directory, given as a key that ends in a slash, may hold keys of a prefix that are greater."""
+    return (directory.startswith(prefix) or prefix.startswith(directory)) and (
+        directory > after or after.startswith(directory)
+    )
 
 
 class Upload(ABC):
@@ -61,6 +69,13 @@ class Destination(ABC):
     def list_after(self, prefix: str, after: str) -> Iterator[StoredObject]:
         """Those of ``list`` whose key is greater than ``after``: so a listing that was left goes on."""
         return (stored for stored in self.list(prefix) if stored.key > after)
+
+    def with_locks(self, listed: Iterable[StoredObject]) -> Iterator[StoredObject]:
+        """Objects of a listing, in their order, each with the end of its lock where ``list`` does not tell it.
+
+        Asking costs a request for each object at some destinations. Raises DestinationError.
+        """
+        return iter(listed)
 
     @abstractmethod
     def read(self, key: str) -> Iterator[bytes]:

@@ -90,6 +90,10 @@ class GoogleStorageDestination(Destination):
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """A page at a time, in the order in which Google lists: that of the keys."""
+        return self.list_after(prefix, "")
+
+    def list_after(self, prefix: str, after: str) -> Iterator[StoredObject]:
+        """The server leaves out what comes before."""
         from google.cloud.storage.retry import DEFAULT_RETRY
 
         fields = "items(name,size,timeCreated,retentionExpirationTime),nextPageToken"
@@ -97,12 +101,13 @@ class GoogleStorageDestination(Destination):
             for blob in self._bucket.client.list_blobs(
                 self._bucket.name,
                 prefix=self._bucket.prefix + prefix,
+                start_offset=self._bucket.prefix + after if after else None,  # the first to be listed
                 page_size=PAGE,
                 fields=fields,
                 retry=DEFAULT_RETRY,
             ):
                 key = blob.name.removeprefix(self._bucket.prefix)
-                if key:  # a folder made in the console has the prefix itself as its key
+                if key > after:  # a folder made in the console has the prefix itself as its key
                     locked = blob.retention_expiration_time
                     yield StoredObject(key, blob.size, blob.time_created.astimezone(dt.UTC), locked)
 

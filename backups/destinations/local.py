@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator
 
 from backups.context import Context
-from backups.destinations.base import Destination, DestinationConfig, StoredObject, Upload
+from backups.destinations.base import Destination, DestinationConfig, StoredObject, Upload, reaches
 from backups.destinations.local_tree import PARTIAL, Tree, split_key
 from backups.destinations.local_upload import READ_BYTES, LocalUpload
 from backups.errors import DestinationError, MissingError
@@ -67,12 +67,16 @@ class LocalDestination(Destination):
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """Walk the directories that the prefix reaches into."""
+        return self.list_after(prefix, "")
+
+    def list_after(self, prefix: str, after: str) -> Iterator[StoredObject]:
+        """Walk them, and pass over those that come before."""
         try:
-            yield from self._walk((), prefix)
+            yield from self._walk((), prefix, after)
         except OSError as error:
             raise self._tree.explain(error, "can't be listed") from None
 
-    def _walk(self, names: tuple[str, ...], prefix: str) -> Iterator[StoredObject]:
+    def _walk(self, names: tuple[str, ...], prefix: str, after: str) -> Iterator[StoredObject]:
         try:
             directory = self._tree.open(names)
         except FileNotFoundError:
@@ -83,9 +87,9 @@ class LocalDestination(Destination):
             # A directory sorts as its keys do: with the slash.
             for name, inner in sorted((name + "/" if inner else name, inner) for name, inner in found):
                 key = "/".join((*names, name))
-                if inner and (key.startswith(prefix) or prefix.startswith(key)):
-                    yield from self._walk((*names, name[:-1]), prefix)
-                elif not inner and key.startswith(prefix) and not PARTIAL.fullmatch(name):
+                if inner and reaches(key, prefix, after):
+                    yield from self._walk((*names, name[:-1]), prefix, after)
+                elif not inner and key.startswith(prefix) and key > after and not PARTIAL.fullmatch(name):
                     yield from _object(directory, name, key)
         finally:
             os.close(directory)

@@ -122,10 +122,7 @@ class S3Destination(Destination):
         return S3Upload(self._bucket, key, size_bound)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """A page of 1,000 at a time, in the order in which the server lists: S3's is that of the keys.
-
-        In a bucket with Object Lock each object is asked until when it is locked, which listings don't tell.
-        """
+        """A page of 1,000 at a time, in the order in which the server lists: S3's is that of the keys."""
         from backups.destinations.s3_list import list_objects
 
         return list_objects(self._bucket, prefix)
@@ -135,6 +132,12 @@ class S3Destination(Destination):
         from backups.destinations.s3_list import list_objects
 
         return list_objects(self._bucket, prefix, after)
+
+    def with_locks(self, listed: Iterable[StoredObject]) -> Iterator[StoredObject]:
+        """In a bucket with Object Lock each object is asked for the end of its lock, some at a time."""
+        from backups.destinations.s3_list import with_locks
+
+        return with_locks(self._bucket, listed)
 
     def read(self, key: str) -> Iterator[bytes]:
         """Stream it, going on where a broken connection left off."""

@@ -1,11 +1,12 @@
-"""Lists a bucket; where Object Lock is on, with the end of each object's lock, which S3's listings don't tell."""
+"""Lists a bucket, and asks for the ends of locks where Object Lock is on."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from backups.destinations.base import StoredObject
 from backups.destinations.s3_bucket import CONNECTIONS, Bucket
 from backups.errors import MissingError
+
+_ASKED = 200
+"""Objects that are asked for their locks before the first answer is looked at."""
 
 ENDLESS = dt.datetime(9999, 1, 1, tzinfo=dt.UTC)
 """The end of a legal hold, which has none until somebody takes it away."""
@@ -25,18 +29,29 @@ def list_objects(bucket: Bucket, prefix: str, after: str = "") -> Iterator[Store
     pages = bucket.client.get_paginator("list_objects_v2").paginate(
         Bucket=bucket.name, Prefix=bucket.prefix + prefix, **start
     )
-    with ExitStack() as stack, bucket.errors(prefix, "can't be listed"):
-        asking: ThreadPoolExecutor | None = None
-        for number, page in enumerate(pages):
-            if number == 0 and "Contents" in page and _has_locks(bucket):
-                asking = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="s3-lock")
-                stack.callback(asking.shutdown, cancel_futures=True)
-            entries = page.get("Contents", [])
-            keys = [entry["Key"].removeprefix(bucket.prefix) for entry in entries]
-            locks = asking.map(partial(_locked_until, bucket), keys) if asking else [None] * len(keys)
-            for entry, key, locked in zip(entries, keys, locks, strict=True):
+    with bucket.errors(prefix, "can't be listed"):
+        for page in pages:
+            for entry in page.get("Contents", []):
+                key = entry["Key"].removeprefix(bucket.prefix)
                 if key:  # a folder made in the console has the prefix itself as its key
-                    yield StoredObject(key, entry["Size"], entry["LastModified"].astimezone(dt.UTC), locked)
+                    yield StoredObject(key, entry["Size"], entry["LastModified"].astimezone(dt.UTC))
+
+
+def with_locks(bucket: Bucket, listed: Iterable[StoredObject]) -> Iterator[StoredObject]:
+    """The same objects with the ends of their locks, which listings don't tell. Raises DestinationError."""
+    rest = iter(listed)
+    first = next(rest, None)
+    if first is None:
+        return
+    rest = itertools.chain([first], rest)
+    if not _has_locks(bucket):
+        yield from rest
+        return
+    with ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="s3-lock") as asking:
+        while batch := list(itertools.islice(rest, _ASKED)):
+            locks = asking.map(partial(_locked_until, bucket), [stored.key for stored in batch])
+            for stored, locked in zip(batch, locks, strict=True):
+                yield replace(stored, locked_until=locked)
 
 
 def _has_locks(bucket: Bucket) -> bool:

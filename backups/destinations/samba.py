@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from backups.config import Flag
 from backups.context import Context
-from backups.destinations.base import Destination, DestinationConfig, StoredObject, Upload
+from backups.destinations.base import Destination, DestinationConfig, StoredObject, Upload, reaches
 from backups.errors import DestinationError, MissingError
 
 if TYPE_CHECKING:
@@ -102,11 +102,15 @@ class SambaDestination(Destination):
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """Walk the directories that the prefix reaches into, one at a time."""
+        return self.list_after(prefix, "")
+
+    def list_after(self, prefix: str, after: str) -> Iterator[StoredObject]:
+        """Walk them, and pass over those that come before."""
         with self._links.borrow():
             pass  # tells of a share or folder that is missing
-        yield from self._walk((), "", prefix)
+        yield from self._walk((), "", prefix, after)
 
-    def _walk(self, names: tuple[str, ...], above: str, prefix: str) -> Iterator[StoredObject]:
+    def _walk(self, names: tuple[str, ...], above: str, prefix: str, after: str) -> Iterator[StoredObject]:
         from backups.destinations import samba_tree as tree
         from backups.destinations.samba_names import PARTIAL, to_part
 
@@ -117,9 +121,11 @@ class SambaDestination(Destination):
         # A directory sorts as its keys do: with the slash.
         keyed = [(above + to_part(entry.name) + "/" * entry.is_directory, entry) for entry in found]
         for key, entry in sorted(keyed, key=lambda pair: pair[0]):
-            if entry.is_directory and (key.startswith(prefix) or prefix.startswith(key)):
-                yield from self._walk((*names, entry.name), key, prefix)
-            elif not entry.is_directory and key.startswith(prefix) and not PARTIAL.fullmatch(entry.name):
+            if entry.is_directory and reaches(key, prefix, after):
+                yield from self._walk((*names, entry.name), key, prefix, after)
+            elif (
+                not entry.is_directory and key.startswith(prefix) and key > after and not PARTIAL.fullmatch(entry.name)
+            ):
                 yield StoredObject(key, entry.size, entry.modified)
 
     def read(self, key: str) -> Iterator[bytes]:

@@ -2,8 +2,7 @@
 
 Between the listing and the removal somebody may have removed what was to stay, or a run may be replacing it. Then the
 decision is not what it would be now, so nothing of that source goes; the next run decides anew. Copies that have come
-meanwhile change nothing: the more there are, the more may go. What goes is not looked at again: a run writes under its
-own day only, which is the newest.
+meanwhile change nothing: the more there are, the more may go. What goes is looked at in ``look.py``.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ _Days = dict[str, dict[dt.date, bool]]
 
 def confirm(work: Work, plan: Plan, destination: Destination) -> None:
     """Look at the days that removals rest on, and give up sources that have changed. Raises DestinationError."""
-    going = {one.key.source_id for one in plan.found(work, work.handled) if isinstance(one, Copy)}
+    going = {row.source for row in plan.rows(work) if isinstance(row.found, Copy)}
     complaints = {source: _unbelievable(work, source) for source in going}
     there = _look(work, plan, destination, [source for source, complaint in complaints.items() if not complaint])
     complaints = {source: complaint or _changed(plan, source, there) for source, complaint in complaints.items()}
-    for one in plan.found(work, work.handled):
-        if complaint := complaints.get(one.key.source_id):
-            work.tallies[one.key.source_id].failed(one, complaint)
+    for row in plan.rows(work):
+        if complaint := complaints.get(row.source):
+            work.tallies[row.source].failed(row.found, complaint)
 
 
 def _unbelievable(work: Work, source: str) -> str:

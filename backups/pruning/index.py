@@ -16,6 +16,8 @@ from backups.records import Record
 
 _ROW = struct.Struct("<IIBQqq")
 """Day, form, flags, bytes, and two moments in microseconds: modified, locked until (0: not locked)."""
+_LOCK = struct.Struct("<q")
+"""The last field of a row."""
 _VERIFIED, _MANIFEST, _ORPHAN = 1, 2, 4
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
@@ -72,6 +74,15 @@ class CopyIndex:
     def row(self, source: str, number: int) -> Copy | Orphan:
         """One of them, by its place."""
         return self._found(source, _ROW.unpack_from(self._rows[source], number * _ROW.size))
+
+    def lock(self, source: str, number: int, until: dt.datetime) -> None:
+        """Remember until when one of them is locked."""
+        _LOCK.pack_into(self._rows[source], (number + 1) * _ROW.size - _LOCK.size, _moment(until))
+
+    @staticmethod
+    def same_moment(one: dt.datetime, other: dt.datetime) -> bool:
+        """Whether two times are one, as far as an index tells them apart."""
+        return _moment(one) == _moment(other)
 
     def record(self) -> IndexRecord:
         """The index to store."""

@@ -57,10 +57,10 @@ def go_on(work: Work, destination: Destination, enough: Enough, *, dry_run: bool
         work.failed = str(error)
         return True
     plan = make_plan(work)
-    if dry_run:
-        promise(work, plan)
-        return True
     try:
+        if dry_run:
+            promise(work, plan, destination)
+            return True
         confirm(work, plan, destination)
     except DestinationError as error:
         give_up(work, plan, str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,6 +12,7 @@ from itertools import islice
 from backups.copies import Copy, Orphan
 from backups.destinations.base import Destination
 from backups.errors import DestinationError
+from backups.pruning.look import Row, may_go
 from backups.pruning.scan import Enough
 from backups.pruning.work import Work
 from backups.retention import Decision
@@ -30,11 +32,22 @@ class Plan:
     rests_on: dict[str, frozenset[tuple[dt.date, bool]]] = field(default_factory=dict)
     """The days of the copies that removals of a source rest on, each with whether the copy is verified."""
 
-    def found(self, work: Work, start: int) -> Iterator[Copy | Orphan]:
-        """What goes from a place of the plan on."""
-        for place in islice(self.places, start, None):
-            source = self.sources[place >> _ROW_BITS & (1 << _SOURCE_BITS) - 1]
-            yield work.index.row(source, place & (1 << _ROW_BITS) - 1)
+    def rows(self, work: Work) -> Iterator[Row]:
+        """What is left to go."""
+        for place in islice(self.places, bisect_right(self.places, work.handled), None):
+            source, number = self.sources[place >> _ROW_BITS & (1 << _SOURCE_BITS) - 1], place & (1 << _ROW_BITS) - 1
+            yield Row(source, number, work.index.row(source, number))
+
+    def batches(self, work: Work) -> Iterator[list[Row]]:
+        """The same, so many at a time; each counts as handled from when it is asked for."""
+        while batch := list(islice(self.rows(work), BATCH)):
+            start = bisect_right(self.places, work.handled)
+            work.handled = self.places[start + len(batch) - 1]
+            yield batch
+
+    def is_done(self, work: Work) -> bool:
+        """Whether all of it was tried."""
+        return not self.places or work.handled >= self.places[-1]
 
 
 def make_plan(work: Work) -> Plan:
@@ -62,10 +75,11 @@ def _rest(decisions: Sequence[Decision]) -> Iterator[tuple[dt.date, bool]]:
             yield decision.copy.key.date, decision.copy.verified
 
 
-def promise(work: Work, plan: Plan) -> None:
-    """What a removal would do, in the tallies; nothing is removed."""
-    for found in plan.found(work, 0):
-        work.tallies[found.key.source_id].removed(str(found.key) if isinstance(found, Copy) else found.key.manifest)
+def promise(work: Work, plan: Plan, destination: Destination) -> None:
+    """What a removal would do, in the tallies; nothing is removed. Raises DestinationError."""
+    for batch in plan.batches(work):
+        for found in may_go(work, batch, destination):
+            work.tallies[found.key.source_id].removed(str(found.key) if isinstance(found, Copy) else found.key.manifest)
 
 
 def remove(work: Work, plan: Plan, destination: Destination, enough: Enough) -> bool:
@@ -73,31 +87,36 @@ def remove(work: Work, plan: Plan, destination: Destination, enough: Enough) -> 
 
     Sources whose tally has an error already are passed over.
     """
-    while work.handled < len(plan.places):
-        batch = list(islice(plan.found(work, work.handled), BATCH))
-        work.handled += len(batch)
+    for batch in plan.batches(work):
+        sound = [row for row in batch if not work.tallies[row.source].error]
         try:
-            _remove_batch(work, destination, [one for one in batch if not work.tallies[one.key.source_id].error])
+            _remove_batch(work, destination, sound)
         except DestinationError as error:
             give_up(work, plan, str(error))
             return True
-        if enough(len(batch)) and work.handled < len(plan.places):
+        if enough(len(batch)) and not plan.is_done(work):
             return False
     return True
 
 
 def give_up(work: Work, plan: Plan, error: str) -> None:
     """Try no more: every source that has something left to go is told of."""
-    for one in plan.found(work, work.handled):
-        work.tallies[one.key.source_id].failed(one, error)
+    for row in plan.rows(work):
+        work.tallies[row.source].failed(row.found, error)
 
 
-def _remove_batch(work: Work, destination: Destination, batch: Sequence[Copy | Orphan]) -> None:
-    """Remove copies, then the manifests of those that are gone.
+def _remove_batch(work: Work, destination: Destination, rows: Sequence[Row]) -> None:
+    """Remove copies, then the manifests of those that are gone. Raises DestinationError.
 
     In this order a crash leaves manifests without copies, which a later run sweeps. The other way round it would
     leave copies whose sha256 nobody knows.
     """
+    try:
+        batch = may_go(work, rows, destination)
+    except DestinationError as error:
+        for row in rows:
+            work.tallies[row.source].failed(row.found, str(error))
+        raise
     copies = {str(one.key): one for one in batch if isinstance(one, Copy)}
     refused = _removed(work, destination, copies)
     for name, copy in copies.items():

@@ -111,7 +111,7 @@ class Work:
         self.after = ""
         """The last key that was listed of the next."""
         self.handled = 0
-        """How many removals of the plan have been tried."""
+        """The last place of the plan whose removal was tried."""
         self.tallies: dict[str, Tally] = defaultdict(Tally)
         self.failed = ""
         """Why nothing could be decided, since the destination can't be listed."""

@@ -166,6 +166,18 @@ def test_a_listing_stays_under_its_prefix_and_in_order(destination: Destination)
     assert keys(destination, "nothing/") == []
 
 
+def test_a_listing_goes_on_after_any_key(destination: Destination) -> None:
+    stored = ["host/2026-11-21/a.gpg", "host/2026-11-21/a.gpg.json", "host/2026-11-22/b.gpg", "host2/x/a.gpg"]
+    for key in stored:
+        store(destination, key, b"x")
+    for number, key in enumerate(stored):
+        assert [found.key for found in destination.list_after("", key)] == stored[number + 1 :]
+        assert [found.key for found in destination.list_after("host/", key)] == stored[number + 1 : 3]
+    assert [found.key for found in destination.list_after("host/", "host/2026-11-21/")] == stored[:3]
+    assert [found.key for found in destination.list_after("host/", "host/2026-11-21/a.gp")] == stored[:3]
+    assert [found.key for found in destination.list_after("host/2026-11-22/", "a")] == stored[2:3]
+
+
 ODD = [
     "host/2026-11-23/-leading-hyphen=@,~.tar.gpg",
     "host/2026-11-23/" + "long" * 40 + ".tar.gpg",

@@ -64,7 +64,7 @@ def lockable(s3_server: Seaweed) -> str:
 
 @pytest.mark.parametrize("mode", ["GOVERNANCE", "COMPLIANCE"])
 @pytest.mark.parametrize("checksums", [True, False])
-def test_every_object_is_locked_and_the_listing_says_until_when(
+def test_every_object_is_locked_and_tells_until_when(
     s3_server: Seaweed, lockable: str, context: Context, mode: str, checksums: bool
 ) -> None:
     lock = {"object_lock": mode, "object_lock_days": 3, "checksums": checksums}
@@ -72,7 +72,7 @@ def test_every_object_is_locked_and_the_listing_says_until_when(
     with settings(s3_server.url, bucket=lockable, **lock).connect(context) as destination:
         for key, size in (("big", BIG), ("small", 10)):
             store(destination, key, size)
-        found = {stored.key: stored.locked_until for stored in destination.list("")}
+        found = {stored.key: stored.locked_until for stored in destination.with_locks(destination.list(""))}
         assert sorted(found) == ["big", "small"]
         for until in found.values():
             assert until is not None
@@ -85,7 +85,7 @@ def test_every_object_is_locked_and_the_listing_says_until_when(
         assert sorted(stored.key for stored in destination.list("")) == ["big", "small"]
 
 
-def test_a_listing_without_the_option_knows_the_locks_of_the_bucket(
+def test_without_the_option_the_locks_of_the_bucket_are_known(
     s3_server: Seaweed, lockable: str, context: Context
 ) -> None:
     client, until = s3_server.client(), dt.datetime.now(dt.UTC).replace(microsecond=0) + DAY
@@ -96,7 +96,7 @@ def test_a_listing_without_the_option_knows_the_locks_of_the_bucket(
             Bucket=lockable, Key="locked", Retention={"Mode": "GOVERNANCE", "RetainUntilDate": until}
         )
         client.put_object_legal_hold(Bucket=lockable, Key="held", LegalHold={"Status": "ON"})
-        found = {stored.key: stored.locked_until for stored in destination.list("")}
+        found = {stored.key: stored.locked_until for stored in destination.with_locks(destination.list(""))}
     assert found == {"free": None, "held": dt.datetime(9999, 1, 1, tzinfo=dt.UTC), "locked": until}
 
 
@@ -107,28 +107,37 @@ def test_a_bucket_without_locks_is_asked_once_and_its_objects_never(s3_server: S
         for key in "abc":
             store(destination, key, 10)
         proxy.seen.clear()
-        assert [stored.locked_until for stored in destination.list("")] == [None] * 3
+        assert [stored.locked_until for stored in destination.with_locks(destination.list(""))] == [None] * 3
     assert len(proxy.seen) == 2
     assert "object-lock" in proxy.seen[1]
 
 
-def test_retention_keeps_what_is_locked_and_says_until_when(
+def test_retention_keeps_what_is_locked_and_asks_for_no_other_lock(
     s3_server: Seaweed, lockable: str, context: Context
 ) -> None:
-    config = settings(
-        s3_server.url, id="s3", bucket=lockable, object_lock="COMPLIANCE", object_lock_days=3, retention_copies=1
-    )
     source = example("sources", "folder", id="data")
     job = parsed({**job_with("sources", source), "hostname": "host"})
     now = dt.datetime.now(dt.UTC)
-    with config.connect(context) as destination:
-        for day in (20, 21, 22):
-            store(destination, f"host/2026-11-{day}/data.tar.gpg", 10)
-        decisions, (record,) = prune(job, config, destination, ["data"], today=now.date(), now=now + 4 * DAY)
-        assert list(record.refused), "the server's clock is behind: it must refuse, and the record must tell"
-        decisions, (record,) = prune(job, config, destination, ["data"], today=now.date(), now=now)
+    with faulty_proxy(s3_server.port) as proxy:
+        config = settings(
+            proxy.url, id="s3", bucket=lockable, object_lock="COMPLIANCE", object_lock_days=3, retention_copies=1
+        )
+        with config.connect(context) as destination:
+            for day in (20, 21, 22):
+                store(destination, f"host/2026-11-{day}/data.tar.gpg", 10)
+            _, (record,) = prune(job, config, destination, ["data"], today=now.date(), now=now + 4 * DAY)
+            assert list(record.refused), "the server's clock is behind: it must refuse, and the record must tell"
+            proxy.seen.clear()
+            later = now + 2.5 * DAY  # when unverified copies stay for their locks alone
+            decisions, (record,) = prune(job, config, destination, ["data"], today=now.date(), now=later)
     assert (record.kept, record.removed, record.refused, record.error) == (3, (), {}, "")
-    assert all(any("locked until" in reason for reason in decision.reasons) for decision in decisions)
+    assert [any("locked until" in reason for reason in decision.reasons) for decision in decisions] == [
+        False,
+        True,
+        True,
+    ]
+    asked = sorted(line.split()[1].rpartition("/host/")[2] for line in proxy.seen if line.startswith("HEAD "))
+    assert asked == ["2026-11-20/data.tar.gpg", "2026-11-21/data.tar.gpg"]
 
 
 # ---------------------------------------------------------------------- tags, payment, parts

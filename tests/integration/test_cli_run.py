@@ -192,6 +192,23 @@ def test_dry_run_shows_what_would_be_stored_and_removed(backups: CommandLine) ->
     assert backups.copies(backups.directory) == before
 
 
+def test_dry_run_says_what_the_run_then_does_with_copies_of_the_old_tool_too(backups: CommandLine) -> None:
+    destinations = backups.content()["destinations"]
+    destinations[0] |= {"retention_copies": 1, "retention_legacy": True}
+    backups.write_job(destinations=destinations)
+    backups.old_copy(backups.one)
+    legacy = backups.one / "data" / "20200101-020000" / "data.tar.gpg"
+    legacy.parent.mkdir(parents=True)
+    legacy.write_text("old")
+    os.utime(legacy, (0, 0))
+    shown = backups("run", "--dry-run", backups.job, "--json").json()
+    promised = {each["key"] for each in shown["retention"] if each["destination"] == "one" and not each["keep"]}
+    assert promised == {f"{HOST}/2020-01-01/data.tar.gpg", "data/20200101-020000/data.tar.gpg"}
+    before = {str(path.relative_to(backups.one)) for path in backups.one.rglob("*.gpg")}
+    assert backups("run", backups.job).code == 0
+    assert before - {str(path.relative_to(backups.one)) for path in backups.one.rglob("*.gpg")} == promised
+
+
 def test_dry_run_with_a_destination_down_is_3(backups: CommandLine) -> None:
     backups.two.rmdir()
     ended = backups("run", "--dry-run", backups.job)

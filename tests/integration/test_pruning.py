@@ -10,16 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from backups.context import Context
+from backups.context import Cancel, Context
 from backups.copies import Copy, list_copies, read_manifest
 from backups.destinations.base import Destination, StoredObject, Upload
-from backups.destinations.local import Local
+from backups.destinations.local import Local, LocalDestination
 from backups.errors import DestinationError, VerificationError
 from backups.job import Job, JobSettings
+from backups.local_run import run_job
 from backups.naming import MANIFEST_SUFFIX
 from backups.pruning import prune
 from backups.records import Manifest, Pruned
 from backups.retention import Decision, decide
+from backups.secrets import Secrets
+from tests.integration.test_snapshots import Quiet
+from tests.jobs import job_with, parsed
 
 TODAY = dt.date(2026, 11, 23)
 NOW = dt.datetime(2026, 11, 23, 3, 0, tzinfo=dt.UTC)
@@ -324,3 +328,29 @@ def test_without_anything_to_remove_the_destination_is_only_listed(store: Store,
     store.copy(0)
     store.prune()
     assert faulty.removals == []
+
+
+def test_a_run_does_not_believe_a_listing_without_what_it_has_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On one machine as in the cloud: what it does not show may be all that is new."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "disk").mkdir()
+    content = {
+        **job_with("sources", {"id": "db", "type": "folder", "path": str(tmp_path / "data")}),
+        "hostname": "web1",
+        "tmpdir": str(tmp_path / "tmp"),
+        "destinations": [{"id": "disk", "type": "local", "path": str(tmp_path / "disk"), "retention_copies": 1}],
+    }
+    store = Store(tmp_path / "disk", Context(tmpdir=tmp_path))
+    old = {store.copy(30), store.copy(31)}
+    real = LocalDestination.list_after
+
+    def cut_short(self: LocalDestination, prefix: str, after: str) -> Iterator[StoredObject]:
+        return (stored for stored in real(self, prefix, after) if stored.key.removesuffix(MANIFEST_SUFFIX) in old)
+
+    monkeypatch.setattr(LocalDestination, "list_after", cut_short)
+    done = run_job(parsed(content), None, Secrets(), Cancel(), Quiet())
+    (record,) = done.report.pruned
+    assert record.removed == () and "which this run has stored" in record.error
+    assert old <= store.files()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from backups.copies import Copy
 from backups.destinations.base import Destination, StoredObject, Upload
@@ -21,6 +22,10 @@ class Memory(Destination):
         self.break_listing_at: int | None = None
         self.break_removal_at: int | None = None
         self.refuses: Mapping[str, str] = {}
+        self.tells_locks = True
+        """Whether listings tell of locks, as Google's do and S3's don't."""
+        self.asked: list[str] = []
+        """Objects that were asked for their locks."""
         self.removals: list[list[str]] = []
 
     @classmethod
@@ -46,7 +51,13 @@ class Memory(Destination):
                 if self.listed == self.break_listing_at:
                     raise DestinationError("memory: the connection was cut")
                 self.listed += 1
-                yield self.objects[key]
+                stored = self.objects[key]
+                yield stored if self.tells_locks else replace(stored, locked_until=None)
+
+    def with_locks(self, listed: Iterable[StoredObject]) -> Iterator[StoredObject]:
+        for stored in listed:
+            self.asked.append(stored.key)
+            yield self.objects[stored.key]
 
     def remove(self, keys: Iterable[str]) -> dict[str, str]:
         if len(self.removals) == self.break_removal_at:

@@ -121,12 +121,10 @@ def test_changes_since_the_listing_remove_nothing_that_whole_knowledge_would_kee
     work = Work(task(policy))
     assert scan(work, memory, lambda _: False)
     lost = data.draw(st.lists(st.sampled_from(own(found)), unique=True) if own(found) else st.just([]))
-    staying = {decision.copy.key for decision in decide(own(found), policy, today=TODAY, now=NOW) if decision.keep}
-    replaceable = [c for c in lost if c.key in staying]  # no run writes under a day that is to go
-    halves = data.draw(st.lists(st.sampled_from(replaceable), unique=True) if replaceable else st.just([]))
+    halves = data.draw(st.lists(st.sampled_from(lost), unique=True) if lost else st.just([]))
     for one in lost:
         if one in halves:  # a run is just replacing it: the copy is new, its manifest is not
-            memory.put(dataclasses.replace(one, verified=False, has_manifest=True))
+            memory.put(dataclasses.replace(one, verified=False, has_manifest=True, modified=NOW))
         else:
             memory.objects.pop(str(one.key), None)
             memory.objects.pop(one.key.manifest, None)
@@ -134,6 +132,39 @@ def test_changes_since_the_listing_remove_nothing_that_whole_knowledge_would_kee
     kept = {str(decision.copy.key) for decision in truth if decision.keep}
     go_on(work, memory, lambda _: False)
     assert kept <= memory.objects.keys()
+
+
+@given(copies, policies, st.integers(1, 30), st.booleans())
+def test_locks_that_a_listing_does_not_tell_are_asked_of_what_would_go_and_of_nothing_else(
+    found: list[Copy], policy: Policy, objects: int, dry_run: bool
+) -> None:
+    told, silent = Memory.of(found), Memory.of(found)
+    silent.tells_locks = False
+    if dry_run:
+        one, other = Work(task(policy)), Work(task(policy))
+        go_on(one, told, lambda _: False, dry_run=True)
+        go_on(other, silent, lambda _: False, dry_run=True)
+        assert tuple(one.pruned()) == tuple(other.pruned())
+    else:
+        assert in_turns(silent, task(policy), objects) == whole(told, task(policy))
+    assert silent.objects.keys() == told.objects.keys()
+    free = [dataclasses.replace(c, locked_until=None) for c in own(found)]
+    going = {str(d.copy.key) for d in decide(free, policy, today=TODAY, now=NOW) if not d.keep}
+    assert {key.removesuffix(".manifest.json") for key in silent.asked} <= going
+
+
+@given(copies, policies, st.data())
+def test_what_was_stored_anew_since_the_listing_stays(found: list[Copy], policy: Policy, data: st.DataObject) -> None:
+    memory = Memory.of(found)
+    work = Work(task(policy))
+    assert scan(work, memory, lambda _: False)
+    again = data.draw(st.lists(st.sampled_from(own(found)), unique=True) if own(found) else st.just([]))
+    for one in again:
+        memory.put(dataclasses.replace(one, verified=True, has_manifest=True, modified=NOW, locked_until=None))
+    go_on(work, memory, lambda _: False)
+    assert {name for one in again for name in (str(one.key), one.key.manifest)} <= memory.objects.keys()
+    for record in work.pruned():
+        assert record.kept == len({c.key.date for c in list_copies(memory, "web1", [record.source])})
 
 
 @given(copies, policies, st.integers(0, 3))
