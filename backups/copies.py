@@ -126,16 +126,18 @@ class Pairing:
         """The next object of the listing, in the order of keys."""
         self.last = stored.key
         described = copy_of_manifest(stored.key)
-        key = self._scope.parse(stored.key if described is None else described)
-        if key is None:
-            return
         if described is None:
-            self._waiting[stored.key] = (key, stored)
+            if key := self._scope.parse(stored.key):
+                self._waiting[stored.key] = (key, stored)
+            return
+        if waited := self._waiting.pop(described, None):
+            found: Copy | Orphan = _copy(*waited, stored)
+        elif key := self._scope.parse(described):
+            found = Orphan(key, stored.modified, stored.locked_until)
         else:
-            waited = self._waiting.pop(described, None)
-            found = _copy(*waited, stored) if waited else Orphan(key, stored.modified, stored.locked_until)
-            if self._scope.holds(found):
-                yield found
+            return
+        if self._scope.holds(found):
+            yield found
 
     def finish(self) -> Iterator[Copy]:
         """The listing is over."""

@@ -118,7 +118,8 @@ class _Stay:
 def _decide_source(copies: list[Copy], policy: Policy, today: dt.date, now: dt.datetime) -> list[Decision]:
     every = sorted({copy.key.date for copy in copies}, reverse=True)
     verified = sorted({copy.key.date for copy in copies if copy.verified}, reverse=True)
-    among_all, among_verified = _stays(every, policy, today), _stays(verified, policy, today)
+    among_all = _stays(every, policy, today)
+    among_verified = among_all if verified == every else _stays(verified, policy, today)
     decisions = []
     for copy in copies:
         date = copy.key.date
@@ -138,13 +139,16 @@ def _stays(dates: Sequence[dt.date], policy: Policy, today: dt.date) -> dict[dt.
             if not policy.days or (today - date).days <= policy.days:
                 until = _later(date, policy.days + 1) if policy.days else None
                 stays[date].append(_Stay(_original(policy), until, counts=bool(policy.copies)))
-    for date, stay in _kept_by(policy.rules or KeepRules(), dates, today):
-        stays[date].append(stay)
+    if policy.rules:
+        for date, stay in _kept_by(policy.rules, dates, today):
+            stays[date].append(stay)
     return stays
 
 
 def _kept_by(rules: KeepRules, dates: Sequence[dt.date], today: dt.date) -> Iterable[tuple[dt.date, _Stay]]:
     for period, count, bucket in _periods(rules):
+        if not count:
+            continue
         for number, date in enumerate(_newest_of_each(dates, bucket)[:count], start=1):
             yield date, _Stay(f"{period} {number} of {count}", counts=True)
     if rules.keep_within:

@@ -23,6 +23,7 @@ from infra.snapshot_grants import logins_of_snapshots, removing_snapshots, takin
 
 _WRITE = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:GetObject", "s3:GetObjectVersion")
 _LIST = ("s3:ListBucket", "s3:ListBucketVersions")
+_SETTINGS = ("s3:GetBucketObjectLockConfiguration", "s3:GetBucketVersioning")
 _PRUNE = (
     *("s3:GetObject", "s3:GetObjectRetention", "s3:GetObjectLegalHold"),
     *("s3:DeleteObject", "s3:DeleteObjectVersion"),
@@ -82,8 +83,8 @@ class Grants:
             [self._bucket(destination)],
             {"StringLike": {"s3:prefix": [pattern for prefix in prefixes for pattern in (prefix, f"{prefix}*")]}},
         )
-        locks = allow(("s3:GetBucketObjectLockConfiguration",), [self._bucket(destination)])
-        return [listing, locks, allow(_PRUNE, [f"{self._bucket(destination)}/{prefix}*" for prefix in prefixes])]
+        settings = allow(_SETTINGS, [self._bucket(destination)])
+        return [listing, settings, allow(_PRUNE, [f"{self._bucket(destination)}/{prefix}*" for prefix in prefixes])]
 
     def _bucket(self, destination: S3) -> str:
         return f"arn:{self.stack.partition}:s3:::{destination.bucket}"

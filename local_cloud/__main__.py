@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--lambda-python", type=Path, required=True, help="the interpreter that has awslambdaric")
     parser.add_argument("--no-iam", action="store_true", help="allow every request")
     parser.add_argument("--wait-scale", type=float, default=1.0, help="shortens Wait states and pauses of retries")
+    parser.add_argument("--objects", type=Path, help="what new buckets hold: lines of bucket, key, size, with tabs")
     parser.add_argument("--watch-parent", action="store_true", help="end when standard input reaches its end")
     arguments = parser.parse_args()
     try:
@@ -38,6 +39,7 @@ def main() -> int:
         lambda_python=arguments.lambda_python.absolute(),
         enforce_iam=not arguments.no_iam,
         wait_scale=arguments.wait_scale,
+        objects=arguments.objects,
     )
     server.run(settings, listener, watch_parent=arguments.watch_parent)
     return 0

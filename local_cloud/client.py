@@ -42,7 +42,8 @@ class LocalCloud:
 
     ``programs`` says what runs in the place of which container image, ``state_dir`` holds logs and unpacked code (a
     second start with the same one is faster), ``enforce_iam`` checks permissions, ``wait_scale`` multiplies the
-    pauses of Wait states and before retries.
+    pauses of Wait states and before retries, ``objects`` is a file of what buckets hold as soon as they are made, a line
+    for each object: bucket, key and size, with tabs between.
     Raises LocalCloudError when it can't start; the message holds the end of the server's log.
     """
 
@@ -54,6 +55,7 @@ class LocalCloud:
         region: str = "us-east-1",
         enforce_iam: bool = True,
         wait_scale: float = 1.0,
+        objects: Path | None = None,
     ) -> None:
         self.region = region
         self.account = ACCOUNT
@@ -65,6 +67,7 @@ class LocalCloud:
         table = self.state_dir / "programs.json"
         table.write_text(json.dumps(programs))
         options = ["--wait-scale", str(wait_scale), *([] if enforce_iam else ["--no-iam"])]
+        options += ["--objects", str(objects)] if objects else []
         self._process = self._start(table, options)
         try:
             self.endpoint = self._wait_until_ready()

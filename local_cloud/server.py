@@ -23,7 +23,7 @@ from local_cloud.settings import ACCOUNT, LOOPBACK, Settings, SettingsError
 READY = "local cloud is ready at "
 # In this order: those of Step Functions wrap each other, what an execution may do inside how it ends.
 _SEAMS = (
-    *("scheduler", "cloudformation", "lambda_service", "ecs", "ssm"),
+    *("scheduler", "cloudformation", "listings", "lambda_service", "ecs", "ssm"),
     *("runtask", "machine_role", "asl", "executions", "alarms", "events", "rds"),
     *("ebs", "snapshot_rights"),
 )

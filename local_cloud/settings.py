@@ -53,6 +53,9 @@ class Settings:
     wait_scale: float = 1.0
     """What the pauses of Wait states and before retries are multiplied by; timeouts are not."""
 
+    objects: Path | None = None
+    """What is in buckets as soon as they are made, a line for each object: bucket, key and size, with tabs between."""
+
     @property
     def endpoint(self) -> str:
         return f"http://{LOOPBACK}:{self.port}"

@@ -26,13 +26,27 @@ _NO_VERSIONS = frozenset({"AccessDenied", "NotImplemented", "MethodNotAllowed", 
 def remove_objects(bucket: Bucket, keys: Iterable[str]) -> dict[str, str]:
     """Returns the keys that were refused, each with the reason. Raises DestinationError when nothing can be done."""
     refused: dict[str, str] = {}
-    named = (identifier for group in _neighbours(bucket, keys) for identifier in _versions(bucket, group))
+    find = _versions if _may_have_versions(bucket) else _plain
+    named = (identifier for group in _neighbours(bucket, keys) for identifier in find(bucket, group))
     while batch := list(itertools.islice(named, BATCH)):
         with bucket.errors("", "objects can't be removed"):
             answer = bucket.client.delete_objects(Bucket=bucket.name, Delete={"Objects": batch, "Quiet": True})
         for error in answer.get("Errors", []):
             refused[error["Key"].removeprefix(bucket.prefix)] = _reason(bucket, error)
     return refused
+
+
+def _may_have_versions(bucket: Bucket) -> bool:
+    """A bucket that never had versions says so, and a listing of them is saved. Who may not ask has to look."""
+    try:
+        return bool(bucket.client.get_bucket_versioning(Bucket=bucket.name).get("Status"))
+    except (BotoCoreError, ClientError):
+        return True
+
+
+def _plain(bucket: Bucket, full_keys: list[str]) -> Iterator[ObjectIdentifierTypeDef]:  # noqa: ARG001 - as _versions
+    """What has to be removed where there are no versions."""
+    return ({"Key": key} for key in full_keys)
 
 
 def _neighbours(bucket: Bucket, keys: Iterable[str]) -> Iterator[list[str]]:

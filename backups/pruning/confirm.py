@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from backups.copies import Copy, paired, scopes
 from backups.destinations.base import Destination
-from backups.naming import day_prefix
+from backups.naming import day_prefix, parse_key
 from backups.pruning.removal import Plan
 from backups.pruning.work import Work
 
@@ -29,7 +29,7 @@ def confirm(work: Work, plan: Plan, destination: Destination) -> None:
     complaints = {source: complaint or _changed(plan, source, there) for source, complaint in complaints.items()}
     for row in plan.rows(work):
         if complaint := complaints.get(row.source):
-            work.tallies[row.source].failed(row.found, complaint)
+            work.tallies[row.source].failed(complaint)
 
 
 def _unbelievable(work: Work, source: str) -> str:
@@ -37,9 +37,9 @@ def _unbelievable(work: Work, source: str) -> str:
     expected = work.task.stored.get(source)
     if not expected:
         return ""
-    for found in work.index.rows(source):
-        if isinstance(found, Copy) and found.verified and str(found.key) == expected:
-            return ""
+    key = parse_key(expected)
+    if key and work.index.shows(source, key):
+        return ""
     return f"nothing was removed: the listing does not show {expected}, which this run has stored"
 
 

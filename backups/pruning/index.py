@@ -18,7 +18,9 @@ _ROW = struct.Struct("<IIBQqq")
 """Day, form, flags, bytes, and two moments in microseconds: modified, locked until (0: not locked)."""
 _LOCK = struct.Struct("<q")
 """The last field of a row."""
-_VERIFIED, _MANIFEST, _ORPHAN = 1, 2, 4
+_VERIFIED, _MANIFEST, _ORPHAN, _GONE = 1, 2, 4, 8
+_FLAGS = 8
+"""Where in a row they are."""
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
 
@@ -57,8 +59,7 @@ class CopyIndex:
         else:
             flags, size = _ORPHAN, 0
         key = found.key
-        stamp = key.stamp if isinstance(key, LegacyKey) else ""
-        form = _Form(key.extension, key.compression_suffix, stamp)
+        form = _form(key)
         number = self._forms.setdefault(form, len(self._known))
         if number == len(self._known):
             self._known.append(form)
@@ -68,7 +69,7 @@ class CopyIndex:
 
     def rows(self, source: str) -> Iterator[Copy | Orphan]:
         """Everything that is known of a source."""
-        for row in _ROW.iter_unpack(self._rows.get(source, b"")):
+        for row in self._raw(source):
             yield self._found(source, row)
 
     def row(self, source: str, number: int) -> Copy | Orphan:
@@ -78,6 +79,23 @@ class CopyIndex:
     def lock(self, source: str, number: int, until: dt.datetime) -> None:
         """Remember until when one of them is locked."""
         _LOCK.pack_into(self._rows[source], (number + 1) * _ROW.size - _LOCK.size, _moment(until))
+
+    def remove(self, source: str, number: int) -> None:
+        """Remember that one of them is gone; it keeps its place."""
+        self._rows[source][number * _ROW.size + _FLAGS] |= _GONE
+
+    def days(self, source: str) -> int:
+        """How many days have a copy that is not gone."""
+        found = {day for day, _, flags, *_ in self._raw(source) if not flags & (_ORPHAN | _GONE)}
+        return len(found)
+
+    def shows(self, source: str, key: CopyKey) -> bool:
+        """Whether a copy was there, and verified."""
+        wanted = (key.date.toordinal(), self._forms.get(_form(key)))
+        return any((day, form) == wanted and flags & _VERIFIED for day, form, flags, *_ in self._raw(source))
+
+    def _raw(self, source: str) -> Iterator[tuple[int, ...]]:
+        return _ROW.iter_unpack(self._rows.get(source, b""))
 
     @staticmethod
     def same_moment(one: dt.datetime, other: dt.datetime) -> bool:
@@ -112,6 +130,10 @@ class CopyIndex:
         if form.stamp:
             return LegacyKey(self._hostname, date, source, form.extension, form.compression_suffix, form.stamp)
         return CopyKey(self._hostname, date, source, form.extension, form.compression_suffix)
+
+
+def _form(key: CopyKey) -> _Form:
+    return _Form(key.extension, key.compression_suffix, key.stamp if isinstance(key, LegacyKey) else "")
 
 
 def _moment(time: dt.datetime) -> int:

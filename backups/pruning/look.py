@@ -30,10 +30,10 @@ class Row(NamedTuple):
     found: Copy | Orphan
 
 
-def may_go(work: Work, batch: Sequence[Row], destination: Destination) -> list[Copy | Orphan]:
+def may_go(work: Work, batch: Sequence[Row], destination: Destination) -> list[Row]:
     """Those of a batch that may go now. Locks become part of the index. Raises DestinationError."""
     there = _look(work.task, [row.found.key for row in batch], destination)
-    return [row.found for row in batch if _goes(work, row, there.get(str(row.found.key)))]
+    return [row for row in batch if _goes(work, row, there.get(str(row.found.key)))]
 
 
 def _goes(work: Work, row: Row, now: Copy | Orphan | None) -> bool:
@@ -44,8 +44,6 @@ def _goes(work: Work, row: Row, now: Copy | Orphan | None) -> bool:
         return False
     if _is_another(row.found, now):
         log.warning("%s: stored anew since the listing, so it stays until the next run decides", now.key)
-        if isinstance(row.found, Copy):
-            work.tallies[row.source].stuck.add(now.key.date)
         return False
     return True
 

@@ -63,6 +63,6 @@ def go_on(work: Work, destination: Destination, enough: Enough, *, dry_run: bool
             return True
         confirm(work, plan, destination)
     except DestinationError as error:
-        give_up(work, plan, str(error))
+        give_up(work, plan.rows(work), str(error))
         return True
     return remove(work, plan, destination, enough)

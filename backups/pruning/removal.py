@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -55,10 +56,11 @@ def make_plan(work: Work) -> Plan:
     places: list[int] = []
     plan = Plan(array("Q"), work.task.sources)
     for number, source in enumerate(work.task.sources):
-        decisions = work.task.decisions(work.index, source)
-        going = {decision.copy.key for decision in decisions if not decision.keep}
-        for row, found in enumerate(work.index.rows(source)):
-            if found.key in going if isinstance(found, Copy) else work.task.is_junk(found):
+        known = list(work.index.rows(source))
+        decisions = work.task.decide(known)
+        going = {id(decision.copy) for decision in decisions if not decision.keep}
+        for row, found in enumerate(known):
+            if id(found) in going if isinstance(found, Copy) else work.task.is_junk(found):
                 places.append(found.key.date.toordinal() << _ROW_BITS + _SOURCE_BITS | number << _ROW_BITS | row)
         if going:
             plan.rests_on[source] = frozenset(_rest(decisions))
@@ -76,10 +78,10 @@ def _rest(decisions: Sequence[Decision]) -> Iterator[tuple[dt.date, bool]]:
 
 
 def promise(work: Work, plan: Plan, destination: Destination) -> None:
-    """What a removal would do, in the tallies; nothing is removed. Raises DestinationError."""
+    """What a removal would do, in the work's records; nothing is removed. Raises DestinationError."""
     for batch in plan.batches(work):
-        for found in may_go(work, batch, destination):
-            work.tallies[found.key.source_id].removed(str(found.key) if isinstance(found, Copy) else found.key.manifest)
+        for row in may_go(work, batch, destination):
+            _gone(work, row)
 
 
 def remove(work: Work, plan: Plan, destination: Destination, enough: Enough) -> bool:
@@ -88,63 +90,67 @@ def remove(work: Work, plan: Plan, destination: Destination, enough: Enough) -> 
     Sources whose tally has an error already are passed over.
     """
     for batch in plan.batches(work):
-        sound = [row for row in batch if not work.tallies[row.source].error]
         try:
-            _remove_batch(work, destination, sound)
+            _remove_batch(work, destination, [row for row in batch if not work.tallies[row.source].error])
         except DestinationError as error:
-            give_up(work, plan, str(error))
+            give_up(work, plan.rows(work), str(error))
             return True
         if enough(len(batch)) and not plan.is_done(work):
             return False
     return True
 
 
-def give_up(work: Work, plan: Plan, error: str) -> None:
+def give_up(work: Work, rows: Iterable[Row], error: str) -> None:
     """Try no more: every source that has something left to go is told of."""
-    for row in plan.rows(work):
-        work.tallies[row.source].failed(row.found, error)
+    for row in rows:
+        work.tallies[row.source].failed(error)
 
 
-def _remove_batch(work: Work, destination: Destination, rows: Sequence[Row]) -> None:
+def _remove_batch(work: Work, destination: Destination, batch: Sequence[Row]) -> None:
     """Remove copies, then the manifests of those that are gone. Raises DestinationError.
 
     In this order a crash leaves manifests without copies, which a later run sweeps. The other way round it would
     leave copies whose sha256 nobody knows.
     """
-    try:
-        batch = may_go(work, rows, destination)
-    except DestinationError as error:
-        for row in rows:
-            work.tallies[row.source].failed(row.found, str(error))
-        raise
-    copies = {str(one.key): one for one in batch if isinstance(one, Copy)}
+    with _telling(work, batch):
+        going = may_go(work, batch, destination)
+    copies = {str(row.found.key): row for row in going if isinstance(row.found, Copy)}
     refused = _removed(work, destination, copies)
-    for name, copy in copies.items():
-        tally = work.tallies[copy.key.source_id]
+    for name, row in copies.items():
         if name in refused:
-            tally.refused(name, refused[name])
-            tally.stuck.add(copy.key.date)
+            work.tallies[row.source].refused(name, refused[name])
         else:
-            tally.removed(name)
-    beside = [Orphan(c.key, c.modified) for name, c in copies.items() if c.has_manifest and name not in refused]
-    junk = [one for one in batch if isinstance(one, Orphan)]
-    manifests = {one.key.manifest: one for one in [*beside, *junk]}
+            _gone(work, row)
+    manifests = {
+        row.found.key.manifest: row
+        for row in going
+        if isinstance(row.found, Orphan) or (row.found.has_manifest and str(row.found.key) not in refused)
+    }
     refused = _removed(work, destination, manifests)
-    for name, one in manifests.items():
+    for name, row in manifests.items():
         if name in refused:
-            work.tallies[one.key.source_id].refused(name, refused[name])
-    for one in junk:
-        if one.key.manifest not in refused:
-            work.tallies[one.key.source_id].removed(one.key.manifest)
+            work.tallies[row.source].refused(name, refused[name])
+        elif isinstance(row.found, Orphan):
+            _gone(work, row)
 
 
-def _removed(work: Work, destination: Destination, named: Mapping[str, Copy | Orphan]) -> dict[str, str]:
-    """What was refused. When the destination breaks, each may be gone or not, and the tallies say so."""
-    if not named:
-        return {}
+def _gone(work: Work, row: Row) -> None:
+    work.index.remove(row.source, row.number)
+    key = row.found.key
+    work.tallies[row.source].removed(str(key) if isinstance(row.found, Copy) else key.manifest)
+
+
+def _removed(work: Work, destination: Destination, named: Mapping[str, Row]) -> dict[str, str]:
+    """What was refused."""
+    with _telling(work, named.values()):
+        return destination.remove(list(named)) if named else {}
+
+
+@contextmanager
+def _telling(work: Work, rows: Iterable[Row]) -> Iterator[None]:
+    """When the destination breaks, each of these may be gone or not, and the tallies say so."""
     try:
-        return destination.remove(list(named))
+        yield
     except DestinationError as error:
-        for one in named.values():
-            work.tallies[one.key.source_id].failed(one, str(error))
+        give_up(work, rows, str(error))
         raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from backups.copies import Copy, Orphan, Scope, scopes
@@ -58,7 +58,11 @@ class Task:
 
     def decisions(self, index: CopyIndex, source: str) -> list[Decision]:
         """What becomes of each copy of a source, the newest first."""
-        copies = [found for found in index.rows(source) if isinstance(found, Copy)]
+        return self.decide(index.rows(source))
+
+    def decide(self, known: Iterable[Copy | Orphan]) -> list[Decision]:
+        """The same for what is known of a source."""
+        copies = [found for found in known if isinstance(found, Copy)]
         return decide(copies, self.policy, today=self.today, now=self.now)
 
     def is_junk(self, orphan: Orphan) -> bool:

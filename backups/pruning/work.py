@@ -6,7 +6,6 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterator
 
-from backups.copies import Copy, Orphan
 from backups.pruning.index import CopyIndex, IndexRecord
 from backups.pruning.task import Task
 from backups.records import Pruned, Record
@@ -22,7 +21,6 @@ class TallyRecord(Record):
     more_removed: int = 0
     refused: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
     more_refused: int = 0
-    stuck: tuple[dt.date, ...] = ()
     error: str = ""
 
 
@@ -36,8 +34,6 @@ class Tally:
         self._more_removed = record.more_removed
         self._refused = {**record.refused}
         self._more_refused = record.more_refused
-        self.stuck = set(record.stuck)
-        """Days of copies that should have gone and could not."""
 
     @property
     def removed_count(self) -> int:
@@ -58,11 +54,9 @@ class Tally:
         else:
             self._more_refused += 1
 
-    def failed(self, one: Copy | Orphan, error: str) -> None:
+    def failed(self, error: str) -> None:
         """An object that should go may be there still."""
         self.error = self.error or error
-        if isinstance(one, Copy):
-            self.stuck.add(one.key.date)
 
     def record(self) -> TallyRecord:
         """To store."""
@@ -71,7 +65,6 @@ class Tally:
             more_removed=self._more_removed,
             refused=self._refused,
             more_refused=self._more_refused,
-            stuck=tuple(sorted(self.stuck)),
             error=self.error,
         )
 
@@ -150,6 +143,4 @@ class Work:
                 record = tally.pruned(source, self.task.destination, 0)
                 yield record.model_copy(update={"error": self.failed})
                 continue
-            decisions = self.task.decisions(self.index, source)
-            kept = {decision.copy.key.date for decision in decisions if decision.keep} | tally.stuck
-            yield tally.pruned(source, self.task.destination, len(kept))
+            yield tally.pruned(source, self.task.destination, self.index.days(source))

@@ -104,6 +104,8 @@ def test_the_seams_are_these(used: list[list[Any]]) -> None:
         "provisioners._normalize_container_defs",
         "rds._ACTION_MAP",
         "rds._handle_request_sync",
+        "s3._collect_list_entries",
+        "s3._create_bucket",
         "scheduler.start_scheduler",
         "ssm.handle_request",
         "stepfunctions._SERVICE_DISPATCH",

@@ -129,3 +129,21 @@ def test_two_clouds_know_nothing_of_each_other(tmp_path: Path) -> None:
         one.client("s3").create_bucket(Bucket="mine")
         assert two.client("s3").list_buckets()["Buckets"] == []
         assert two.deploy(SAMPLE, "Sample")["Machine"].startswith("arn:aws:states:eu-central-1:")
+
+
+def test_new_buckets_hold_what_was_given_and_list_it_in_pages(tmp_path: Path) -> None:
+    names = [f"a/{number:04}" for number in range(1500)]
+    given = tmp_path / "objects.tsv"
+    given.write_text("".join(f"full\t{name}\t{number % 3}\n" for number, name in enumerate(reversed(names))))
+    with LocalCloud(programs={}, state_dir=tmp_path / "state", objects=given) as cloud:
+        s3 = cloud.client("s3")
+        for bucket in ("full", "empty"):
+            s3.create_bucket(Bucket=bucket)
+        assert s3.list_objects_v2(Bucket="empty")["KeyCount"] == 0
+        pages = list(s3.get_paginator("list_objects_v2").paginate(Bucket="full", Prefix="a/"))
+        assert [len(page["Contents"]) for page in pages] == [1000, 500]
+        assert [found["Key"] for page in pages for found in page["Contents"]] == names
+        s3.delete_objects(Bucket="full", Delete={"Objects": [{"Key": name} for name in names[:600]]})
+        s3.put_object(Bucket="full", Key="a/0003", Body=b"again")
+        left = s3.list_objects_v2(Bucket="full", StartAfter="a/0002", MaxKeys=2)["Contents"]
+        assert [(found["Key"], found["Size"]) for found in left] == [("a/0003", 5), ("a/0600", 2)]
