@@ -42,8 +42,8 @@ class LocalCloud:
 
     ``programs`` says what runs in the place of which container image, ``state_dir`` holds logs and unpacked code (a
     second start with the same one is faster), ``enforce_iam`` checks permissions, ``wait_scale`` multiplies the
-    pauses of Wait states and before retries, ``objects`` is a file of what buckets hold as soon as they are made, a line
-    for each object: bucket, key and size, with tabs between.
+    pauses of Wait states and before retries, ``objects`` is a file of what buckets hold as soon as they are made: lines
+    of bucket, key and size, with tabs between.
     Raises LocalCloudError when it can't start; the message holds the end of the server's log.
     """
 

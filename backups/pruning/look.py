@@ -8,18 +8,24 @@ and a bucket of a million objects would have to be asked a million times.
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from os.path import commonprefix
 from typing import NamedTuple
 
 from backups.copies import Copy, Orphan, paired
 from backups.destinations.base import Destination, StoredObject
-from backups.naming import CopyKey, LegacyKey, day_prefix, legacy_prefix
+from backups.naming import CopyKey, LegacyKey, legacy_prefix
 from backups.pruning.index import CopyIndex
 from backups.pruning.task import Task
 from backups.pruning.work import Work
 
 log = logging.getLogger("backups.pruning")
+
+
+LEAP = 1000
+"""Objects that a listing passes over before it is begun anew further on; as many as a page has."""
 
 
 class Row(NamedTuple):
@@ -64,24 +70,36 @@ def _is_another(was: Copy | Orphan, now: Copy | Orphan) -> bool:
 def _look(task: Task, keys: Sequence[CopyKey], destination: Destination) -> Mapping[str, Copy | Orphan]:
     """What is there now of these copies and their manifests, by the copies' keys."""
     own, *legacy = task.scopes
-    scopes = {scope.prefix: scope for scope in legacy}
-    folders: dict[str, list[CopyKey]] = defaultdict(list)
+    scopes = {scope.prefix: scope for scope in (own, *legacy)}
+    names: dict[str, list[str]] = defaultdict(list)
     for key in keys:
-        old = isinstance(key, LegacyKey)
-        folders[legacy_prefix(key.source_id) if old else day_prefix(key.hostname, key.date)].append(key)
+        prefix = legacy_prefix(key.source_id) if isinstance(key, LegacyKey) else own.prefix
+        names[prefix] += (str(key), key.manifest)
     there: dict[str, Copy | Orphan] = {}
-    for prefix, wanted in folders.items():
-        listed = destination.with_locks(_listed(destination, prefix, wanted))
-        there.update((str(found.key), found) for found in paired(scopes.get(prefix, own), listed))
+    for prefix, wanted in names.items():
+        listed = destination.with_locks(_listed(destination, sorted(wanted)))
+        there.update((str(found.key), found) for found in paired(scopes[prefix], listed))
     return there
 
 
-def _listed(destination: Destination, prefix: str, wanted: Sequence[CopyKey]) -> Iterator[StoredObject]:
-    """Copies and manifests of these keys, by a listing of no more than lies between the first and the last."""
-    names = {name for key in wanted for name in (str(key), key.manifest)}
-    last = max(names)
-    for stored in destination.list_after(prefix, min(names)[:-1]):
-        if stored.key > last:
+def _listed(destination: Destination, names: Sequence[str]) -> Iterator[StoredObject]:
+    """Those of these objects that are there, by a listing that leaps over what lies between them where it is much."""
+    at = 0
+    while at < len(names):
+        began, passed = at, 0
+        prefix = commonprefix([names[at], names[-1]])  # noqa: RUF071 - what listings go by
+        for stored in destination.list_after(prefix, names[at][:-1]):
+            at = bisect_left(names, stored.key, at)
+            if at == len(names):
+                return
+            if stored.key == names[at]:
+                yield stored
+                at, passed = at + 1, 0
+                if at == len(names):
+                    return
+            else:
+                passed += 1
+            if passed == LEAP and at > began:
+                break
+        else:
             return
-        if stored.key in names:
-            yield stored

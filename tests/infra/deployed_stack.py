@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import platform
@@ -33,6 +34,7 @@ SLOW_TOKEN = "slow-t0ken-planted-77"
 FLAG_KEY = "flags/it's fine.ok"
 REGION = "eu-central-1"
 HOST = "mi-0123456789abcdef0"
+CROWD = "crowd"
 
 
 @dataclass
@@ -89,7 +91,7 @@ class Deployed:
 @contextmanager
 def deployed_stack(directory: Path) -> Iterator[Deployed]:
     """Jobs: one with a folder that is there and one that is not, two buckets and a channel; one with channels of all
-    kinds; one with flag files and a channel that hangs.
+    kinds; one with flag files and a channel that hangs; one whose bucket holds thousands of copies.
     """
     job = {
         "hostname": "web1",
@@ -113,6 +115,9 @@ def deployed_stack(directory: Path) -> Iterator[Deployed]:
     (directory / "jobs" / "loud.json").write_text(json.dumps({**job, **_loud()}))
     flag = directory / "cloud" / "hosts" / HOST / "it's fine.ok"
     (directory / "jobs" / "flags.json").write_text(json.dumps({**job, **_flags(flag)}))
+    (directory / "jobs" / "crowded.json").write_text(json.dumps({**job, **_crowded()}))
+    objects = directory / "objects.tsv"
+    objects.write_text("".join(f"{CROWD}\t{key}\t9\n" for copy in crowd() for key in (copy, f"{copy}.manifest.json")))
     endless = directory / "bin" / "tar"
     endless.write_text(
         '#!/bin/sh\ncase "$*" in *--version*) ;; *endless*) while :; do printf plain; sleep 0.1; done ;; esac\n'
@@ -125,6 +130,7 @@ def deployed_stack(directory: Path) -> Iterator[Deployed]:
         "bundle_python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "bundle_platform": f"{platform.machine()}-manylinux_2_28",
         "progress_seconds": 0.1,
+        "retention_objects": 1000,
     }
     build(context, outdir=str(directory / "assembly")).synth()
     program = {
@@ -136,11 +142,15 @@ def deployed_stack(directory: Path) -> Iterator[Deployed]:
         slack_server() as slack,
         sink(lambda request: _judged(request, hooks)) as services,
         LocalCloud(
-            programs={"container-assets": program}, state_dir=directory / "cloud", region=REGION, wait_scale=0.01
+            programs={"container-assets": program},
+            state_dir=directory / "cloud",
+            region=REGION,
+            wait_scale=0.01,
+            objects=objects,
         ) as cloud,
     ):
         outputs = cloud.deploy(directory / "assembly", "Backups")
-        for bucket in ("copies", "far-copies"):
+        for bucket in ("copies", "far-copies", CROWD):
             cloud.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
         secret = {
             "passphrase": PASSPHRASE,
@@ -184,6 +194,22 @@ def _loud() -> dict[str, Any]:
             {"id": "ping", "type": "healthchecks", "ping_url": _resolved("ping")},
             {"id": "ops", "type": "slack", "url": "{{resolve:ssm-secure:/slack}}"},
         ],
+    }
+
+
+def crowd() -> list[str]:
+    """Keys of the copies that the third job finds, of one source and each day, the newest last."""
+    days = (dt.date(2019, 1, 1) + dt.timedelta(days=number) for number in range(2500))
+    return [f"crowd1/{day}/data.tar.zst.gpg" for day in days]
+
+
+def _crowded() -> dict[str, Any]:
+    """What the third job has in other words."""
+    rules = {"keep_last": 3, "keep_yearly": 5}
+    return {
+        "hostname": "crowd1",
+        "destinations": [{"id": "main", "type": "s3", "bucket": CROWD, "retention": rules}],
+        "notifications": [],
     }
 
 

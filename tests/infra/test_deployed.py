@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from backups.records import Outcome
-from tests.infra.deployed_stack import PASSPHRASE, Deployed, workers
+from tests.infra.deployed_stack import CROWD, PASSPHRASE, Deployed, crowd, workers
 from tests.servers.local_cloud import wait_for
 from tests.servers.slack import PATH
 
@@ -40,6 +40,27 @@ def test_retention_follows_the_next_run(deployed: Deployed) -> None:
     assert [item["Key"] for item in listed if not item["Key"].endswith(".json")] == [
         "team-a/web1/2026-11-22/data.tar.zst.gpg"
     ]
+
+
+def test_retention_among_thousands_goes_on_from_turn_to_turn(deployed: Deployed) -> None:
+    others = f"{CROWD}-other/2019-01-01/data.tar.zst.gpg"
+    s3 = deployed.cloud.client("s3")
+    s3.put_object(Bucket=CROWD, Key=others, Body=b"of another host")
+    started = deployed.schedule("2026-11-20T02:30:00Z", job="crowded", sources=["data"])
+    assert deployed.ended(started.execution)["status"] == "SUCCEEDED"
+    (record,) = deployed.report(started.run, "crowded").pruned
+    today, *before = ["crowd1/2026-11-20/data.tar.zst.gpg", *reversed(crowd())]
+    yearly = [max(key for key in before if key.startswith(f"crowd1/{year}")) for year in (2025, 2024, 2023, 2022)]
+    kept = {today, *before[:2], *yearly}
+    assert (record.error, record.refused, record.kept) == ("", {}, len(kept))
+    assert record.removed_count == len(before) + 1 - len(kept)
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=CROWD)
+    left = {found["Key"] for page in pages for found in page["Contents"]}
+    assert left == {others, *kept, *(f"{key}.manifest.json" for key in kept)}
+    turns = 0
+    while deployed.state.retention("crowded", started.run, "main", turns + 1):
+        turns += 1
+    assert turns >= 5  # five thousand to list, a thousand in a turn
 
 
 def test_a_source_that_fails_hurts_no_other(deployed: Deployed) -> None:

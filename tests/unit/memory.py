@@ -46,8 +46,11 @@ class Memory(Destination):
             self.objects[key + MANIFEST_SUFFIX] = StoredObject(key + MANIFEST_SUFFIX, 300, copy.modified + late)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
+        return self.list_after(prefix, "")
+
+    def list_after(self, prefix: str, after: str) -> Iterator[StoredObject]:
         for key in sorted(self.objects):
-            if key.startswith(prefix) and key in self.objects:
+            if key.startswith(prefix) and key > after and key in self.objects:
                 if self.listed == self.break_listing_at:
                     raise DestinationError("memory: the connection was cut")
                 self.listed += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import given
@@ -16,6 +16,7 @@ from backups.destinations.local import Local
 from backups.job import Job, JobSettings
 from backups.naming import LegacyKey, parse_legacy_key
 from backups.pruning import Task, Work, WorkRecord, prune
+from backups.pruning.look import LEAP, _listed
 from backups.pruning.prune import go_on
 from backups.pruning.scan import scan
 from backups.pruning.work import MOST_KEYS
@@ -297,3 +298,16 @@ def test_stamps_of_the_old_tool(stamp: str) -> None:
     parsed = parse_legacy_key(key, "web1")
     assert parsed and parsed.date == dt.date(2020, 1, 31)
     assert str(parsed) == key
+
+
+@pytest.mark.parametrize(
+    "going", [range(0, 4000, 1999), range(1500, 1510), range(0, 4000, 7), [0, 1, 3998, 3999], [3999]]
+)
+def test_a_look_finds_what_is_wanted_without_going_through_all_that_lies_between(going: Sequence[int]) -> None:
+    names = [f"web1/2026-11-20/s{number:04}.tar.gpg" for number in range(4000)]
+    memory = Memory(StoredObject(name, 1, NOW) for name in names)
+    wanted = sorted(["web1/2026-11-19/a", *(names[number] for number in going), names[-1] + "x", "web1/2026-11-21/z"])
+    assert [found.key for found in _listed(memory, wanted)] == [names[number] for number in going]
+    assert memory.listed <= len(range(going[0], going[-1] + 1)) + 2 * LEAP
+    if len(going) <= 4:
+        assert memory.listed <= (len(going) + 2) * (LEAP + 1)
