@@ -169,7 +169,7 @@ def test_a_listing_stays_under_its_prefix_and_in_order(destination: Destination)
 def test_a_listing_goes_on_after_any_key(destination: Destination) -> None:
     stored = ["host/2026-11-21/a.gpg", "host/2026-11-21/a.gpg.json", "host/2026-11-22/b.gpg", "host2/x/a.gpg"]
     for key in stored:
-        store(destination, key, b"x")
+        store(destination, b"x", key)
     for number, key in enumerate(stored):
         assert [found.key for found in destination.list_after("", key)] == stored[number + 1 :]
         assert [found.key for found in destination.list_after("host/", key)] == stored[number + 1 : 3]
