@@ -41,9 +41,13 @@ class Patience:
 PATIENCE = Patience()
 
 
+class UnforeseenError(DestinationError):
+    """What nobody foresaw: its ``__cause__`` belongs into the log, traceback and all."""
+
+
 @dataclass(frozen=True)
 class LaneEnd:
-    """How one destination ended: ``error`` is None when it committed. An unexpected one has a ``__cause__``."""
+    """How one destination ended: ``error`` is None when it committed."""
 
     destination: str
     error: BackupsError | None
@@ -235,6 +239,6 @@ class Lane:
 
 
 def _unexpected(error: Exception) -> DestinationError:
-    wrapped = DestinationError(f"unexpected {type(error).__name__}: {error}")
+    wrapped = UnforeseenError(f"unexpected {type(error).__name__}: {error}")
     wrapped.__cause__ = error
     return wrapped

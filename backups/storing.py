@@ -15,7 +15,7 @@ from functools import partial
 from backups.context import Context
 from backups.destinations.base import Destination, DestinationConfig
 from backups.errors import BackupsError, DestinationError
-from backups.fanout import Lane
+from backups.fanout import Lane, UnforeseenError
 from backups.naming import MANIFEST_SUFFIX
 from backups.pipeline import NoDestinationLeftError, Recipe, Streamed, stream
 from backups.progress import Progress
@@ -198,6 +198,7 @@ class Storing:
         )
 
     def _log(self, what: str, error: Exception) -> None:
-        unforeseen = error.__cause__ if isinstance(error, BackupsError) else error
-        trace = "".join(traceback.format_exception(unforeseen)) if unforeseen is not None else str(error)
-        log.warning("%s", self._context.secrets.scrub(f"{what}: {trace}"))
+        unforeseen = error.__cause__ if isinstance(error, UnforeseenError) else error
+        foreseen = unforeseen is None or isinstance(unforeseen, BackupsError)
+        told = str(error) if foreseen else "".join(traceback.format_exception(unforeseen))
+        log.warning("%s", self._context.secrets.scrub(f"{what}: {told}"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from backups.context import Context
-from backups.errors import DeniedError
+from backups.errors import DeniedError, DestinationError
 from backups.fanout import Patience
 from backups.records import Outcome
 from tests.integration.scripted import ENDLESS, KEY, MANIFEST, Faults, Hang, Setup, fail, nothing_left, shell, until
@@ -80,6 +80,18 @@ def test_an_unforeseen_error_of_one_is_its_own_failure(setup: Setup, caplog: pyt
     assert setup.files("a") == []
     assert setup.files("b") == [KEY, MANIFEST]
     assert "Traceback" in caplog.text
+
+
+def test_a_foreseen_error_is_logged_in_a_line_whatever_caused_it(
+    setup: Setup, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused() -> None:
+        raise DestinationError("no route", hint="check the cable") from ConnectionRefusedError(111, "refused")
+
+    result = setup.run(shell(HEAD), setup.faulty("a", Faults(write=refused)), setup.local("b"))
+    assert result.error == "a: no route"
+    assert "destination a: no route (check the cable)" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 def test_closing_a_destination_changes_no_outcome(setup: Setup) -> None:
