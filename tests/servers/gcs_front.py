@@ -8,19 +8,23 @@ documentation says, and reach it when they are complete; what is stored, listed 
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import json
 import re
+import tempfile
 import threading
 import urllib.parse
 import uuid
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import IO, Any
 
 import google_crc32c
 import requests
 
 UNIT = 256 << 10
+LARGE = 1 << 30
+"""fake-gcs-server needs several times an object's size as memory: a larger one is only checked and listed here."""
 _PASSED = ("content-type", "content-range", "content-length", "location", "etag", "x-goog-generation", "x-goog-hash")
 
 
@@ -30,8 +34,23 @@ class Upload:
 
     name: str
     upstream: str
-    content: bytearray = field(default_factory=bytearray)
+    content: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
+    size: int = 0
     finished: requests.Response | None = None
+
+    def add(self, data: bytes) -> None:
+        """Append what came."""
+        self.content.seek(self.size)
+        self.content.write(data)
+        self.size += len(data)
+
+    def crc32c(self) -> str:
+        """The sum of everything, as Google writes it."""
+        found = google_crc32c.Checksum()
+        self.content.seek(0)
+        while block := self.content.read(1 << 20):
+            found.update(block)
+        return base64.b64encode(found.digest()).decode()
 
 
 class Front:
@@ -41,6 +60,8 @@ class Front:
         self.upstream = upstream
         self.token = token
         self.uploads: dict[str, Upload] = {}
+        self.large: dict[str, dict[str, Any]] = {}
+        """Objects that fake-gcs-server does not have, as Google tells of them."""
         self.refused: dict[str, int] = {}
         """Objects that may not be removed, each with the status to say so with."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -102,17 +123,19 @@ def _handler(front: Front) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - a cl
                 self._batch(body)
             elif self.command == "DELETE" and self._is_another(parts.path, query.get("ifGenerationMatch")):
                 self._say(412, "At least one of the pre-conditions you specified did not hold.")
+            elif front.large and self.command == "GET" and parts.path.endswith("/o"):
+                self._list(self._ask(front.upstream + self.path, body), query.get("prefix", ""))
             elif self.command == "GET" and query.get("alt") == "media":
                 self._stream(self._ask(front.upstream + self.path, body, stream=True))
             else:
                 self._pass(self._ask(front.upstream + self.path, body))
 
         def _ask(
-            self, url: str, body: bytes, headers: dict[str, str] | None = None, *, stream: bool = False
+            self, url: str, body: bytes | IO[bytes], headers: dict[str, str] | None = None, *, stream: bool = False
         ) -> requests.Response:
             passed = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection", "x-goog-hash")}
             given = {**passed, **(headers or {})}
-            return requests.request(self.command, url, data=body, headers=given, timeout=60, stream=stream)
+            return requests.request(self.command, url, data=body, headers=given, timeout=600, stream=stream)
 
         def _is_another(self, path: str, generation: str | None) -> bool:
             return (
@@ -162,32 +185,40 @@ def _handler(front: Front) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - a cl
                 return
             match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", self.headers["Content-Range"])
             assert match
-            have = len(upload.content)
+            have = upload.size
             if match[1] is not None:
                 if int(match[1]) > have:
                     self._say(503, "There is a gap")
                     return
-                upload.content += body[have - int(match[1]) :]  # what it has is ignored when it comes again
+                upload.add(body[have - int(match[1]) :])  # what it has is ignored when it comes again
             if len(body) < wanted:  # cut: what came is kept in whole units
-                del upload.content[max(have, len(upload.content) // UNIT * UNIT) :]
-            if match[2] != "*" and len(upload.content) == int(match[2]):
+                upload.size = max(have, upload.size // UNIT * UNIT)
+            if match[2] != "*" and upload.size == int(match[2]):
                 self._finish(number, upload)
             else:
-                done = {"Range": f"bytes=0-{len(upload.content) - 1}"} if upload.content else {}
+                done = {"Range": f"bytes=0-{upload.size - 1}"} if upload.size else {}
                 self._write(308, done, b"")
 
         def _finish(self, number: str, upload: Upload) -> None:
-            content = bytes(upload.content)
-            told = re.search("crc32c=(.*)", self.headers.get("X-Goog-Hash", ""))
-            found = base64.b64encode(google_crc32c.Checksum(content).digest()).decode()
-            if told and told[1] != found:
+            given = re.search("crc32c=(.*)", self.headers.get("X-Goog-Hash", ""))
+            upload.content.truncate(upload.size)
+            found = upload.crc32c()
+            if given and given[1] != found:
                 del front.uploads[number]
-                self._say(400, f"Provided CRC32C {told[1]} doesn't match calculated CRC32C {found}.")
+                self._say(400, f"Provided CRC32C {given[1]} doesn't match calculated CRC32C {found}.")
                 return
-            size = len(content)
-            span = f"bytes 0-{size - 1}/{size}" if size else "bytes */0"
-            upload.finished = self._ask(upload.upstream, content, {"Content-Range": span, "Content-Length": str(size)})
-            upload.content = bytearray()
+            if upload.size > LARGE:
+                now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+                told = {"name": upload.name, "size": str(upload.size), "crc32c": found, "generation": "1"}
+                front.large[upload.name] = {**told, "timeCreated": now}
+                upload.content.close()
+                self._tell(front.large[upload.name])
+                return
+            span = f"bytes 0-{upload.size - 1}/{upload.size}" if upload.size else "bytes */0"
+            upload.content.seek(0)
+            sent = {"Content-Range": span, "Content-Length": str(upload.size)}
+            upload.finished = self._ask(upload.upstream, upload.content if upload.size else b"", sent)
+            upload.content.close()
             self._pass(upload.finished)
 
         def _pass(self, answer: requests.Response) -> None:
@@ -195,6 +226,13 @@ def _handler(front: Front) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - a cl
                 k: v for k, v in answer.headers.items() if k.lower() in _PASSED and k.lower() != "content-length"
             }
             self._write(answer.status_code, headers, answer.content)
+
+        def _list(self, answer: requests.Response, prefix: str) -> None:
+            items = answer.json().get("items", []) + [o for o in front.large.values() if o["name"].startswith(prefix)]
+            self._tell({**answer.json(), "items": sorted(items, key=lambda one: str(one["name"]))})
+
+        def _tell(self, content: dict[str, Any]) -> None:
+            self._write(200, {"Content-Type": "application/json"}, json.dumps(content).encode())
 
         def _stream(self, answer: requests.Response) -> None:
             """An object's bytes, which end in the middle when the server dies."""
