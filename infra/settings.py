@@ -59,6 +59,9 @@ class Settings(BaseModel):
     alarm_mail: str = Field("", pattern=r"^([^@\s]+@[^@\s]+)?$")
     """Mail address that alarms go to; it must confirm once. Without one, alarms only change their state."""
 
+    manual_url: str = Field("docs/operations.md", pattern=r"^[^\s#]+$")
+    """Where people find docs/operations.md, such as its address in your repository; alarms link its sections."""
+
     account: str = Field("", pattern=r"^(\d{12})?$")
     """AWS account; whichever the command line is logged in to when missing."""
 

@@ -134,7 +134,8 @@ class Cloud:
             going = self._going(request.job, own)
             if going:
                 error = f"an earlier run of the job is still going: {going}"
-                return decided.model_copy(update={"verdict": "skipped", "error": error})
+                hint = f"'backups watch {going}' shows how far it is, 'backups cancel {going}' stops it"
+                return decided.model_copy(update={"verdict": "skipped", "error": error, "hint": hint})
             planned = plan(job, run=run, now=moment, sources=request.sources)
         except UsageError as error:
             return decided.model_copy(update={"error": error.message[:_LONGEST_ERROR], "hint": error.hint})

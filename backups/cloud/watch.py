@@ -22,6 +22,7 @@ _LOOKED_BACK = dt.timedelta(days=8)
 """A run takes three days at most; what is older than this has its report, and was read."""
 _FIRST_READ = 60
 """Reports that the first look at a job reads."""
+_DASHBOARD = "https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}#dashboards/dashboard/{stack}"
 _MOST_FINDINGS = 20
 """Findings that a message lists."""
 
@@ -39,8 +40,8 @@ class Look:
 def look(cloud: Cloud, name: str, group: str, *, now: dt.datetime) -> Look:
     """Look at one job, have its channels told if there is news, and remember both.
 
-    ``group`` is that of the jobs' schedules. Raises BackupsError when a service does not answer: then nothing is
-    remembered, and the next look tells.
+    ``group`` is that of the jobs' schedules, and called like the stack. Raises BackupsError when a service does not
+    answer: then nothing is remembered, and the next look tells.
     """
     state = cloud.state
     pointer = cloud.deployment(name).job_file
@@ -56,14 +57,20 @@ def look(cloud: Cloud, name: str, group: str, *, now: dt.datetime) -> Look:
     found = findings(seen, schedule, state.verification(name), [_moment(run) for run in seen.runs], now)
     due = news(seen, found, now)
     if due:
-        _tell(cloud, job, pointer, seen, found, now)
+        _tell(cloud, job, pointer, seen, found, group, now)
         seen = told(seen, found, now)
     state.put_seen(seen)
     return Look(seen, tuple(found), due)
 
 
-def _tell(
-    cloud: Cloud, job: Job, pointer: ObjectPointer, seen: Seen, found: Sequence[Finding], now: dt.datetime
+def _tell(  # noqa: PLR0913, PLR0917 - what a notice is made of
+    cloud: Cloud,
+    job: Job,
+    pointer: ObjectPointer,
+    seen: Seen,
+    found: Sequence[Finding],
+    stack: str,
+    now: dt.datetime,
 ) -> None:
     channels = [channel.id for channel in job.notifications if channel.tells_notices and channel.notify_on_failure]
     if not channels:
@@ -76,6 +83,7 @@ def _tell(
         findings=tuple(found[:_MOST_FINDINGS]),
         more=len(found[_MOST_FINDINGS:]),
         reminder=reminder(seen, found),
+        link=_DASHBOARD.format(region=cloud.state_machine.split(":")[3], stack=stack),
     )
     # The file as it is now: the next deployment must not change who is told of this.
     key = cloud.state.put_notice(notice, read_job_file(pointer, job.name))

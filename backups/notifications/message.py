@@ -190,9 +190,10 @@ def render_notice(notice: Notice) -> Message:
 
 def _subject(report: RunReport) -> str:
     name, label = name_of(report.job), JOB_LABEL
-    if len(report.results) == 1:
+    # A run that was cut off after its only source was stored has failed itself, and not that source.
+    if len(report.results) == 1 and not (report.error and report.results[0].outcome is Outcome.STORED):
         name, label = name_of(report.results[0].name), report.results[0].label
-    elif report.results:
+    elif len(report.results) > 1:
         label = _counts(report.results)
     what = f"Backup of {name} ({one_line(label)}) on {one_line(report.hostname)}"
     if report.outcome is Outcome.STORED:
@@ -218,7 +219,8 @@ def _entries(
         )
     if retention:
         facts = [Fact("Problem", line) for line in retention]
-        yield Entry("Retention", f"Retention: {len(retention)} problems", Outcome.PARTIAL, tuple(facts))
+        problems = f"{len(retention)} {'problem' if len(retention) == 1 else 'problems'}"
+        yield Entry("Retention", f"Retention: {problems}", Outcome.PARTIAL, tuple(facts))
 
 
 def _facts(result: Result) -> Iterable[Fact]:
@@ -231,6 +233,9 @@ def _facts(result: Result) -> Iterable[Fact]:
                 yield Fact("Not stored at", f"'{one_line(place.destination)}': {reason}", in_line=True)
     if stored:
         yield Fact("Size", human_size(result.size), in_line=True)
+    if result.outcome is not Outcome.STORED:
+        which = f"'{one_line(result.source)}' of job '{name_of(result.job)}', run {one_line(result.run)}"
+        yield Fact("Source", which)  # what commands ask for
     yield _time(result.started, result.finished)
     if stored:
         where = ", ".join(f"'{one_line(at.destination)}' in {human_time(at.seconds)}" for at in stored)

@@ -1,4 +1,4 @@
-"""Alarms: the description of each links its section of docs/operations.md, with its meaning, first look and way out."""
+"""Alarms: the description of each links its section of the manual, with its meaning, first look and way out."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from constructs import Construct
 from backups.freshness import allowed_age
 from backups.job import Job
 
-MANUAL = "docs/operations.md"
-
 _PERIOD = Duration.minutes(5)
 _TWO_LOOKS = Duration.hours(2)
 """The watch looks every hour: within two of them there is a value, or the watch is dead."""
@@ -26,6 +24,7 @@ _AT_LEAST = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
 _BELOW = cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD
 _SILENCE_IS_GOOD = cloudwatch.TreatMissingData.NOT_BREACHING
 _SILENCE_IS_BAD = cloudwatch.TreatMissingData.BREACHING
+_SILENCE_CHANGES_NOTHING = cloudwatch.TreatMissingData.IGNORE
 
 
 def own_metric(
@@ -45,9 +44,10 @@ def own_metric(
 class Alarms(Construct):
     """Everything that a person must hear of, told to one topic."""
 
-    def __init__(self, scope: Construct, id_: str, *, topic: sns.ITopic) -> None:
+    def __init__(self, scope: Construct, id_: str, *, topic: sns.ITopic, manual: str) -> None:
         super().__init__(scope, id_)
         self._action = actions.SnsAction(topic)
+        self._manual = manual
 
     def watch_runs(self, machine: sfn.StateMachine) -> None:
         """Runs that ended badly, were stopped, or never ended."""
@@ -102,7 +102,8 @@ class Alarms(Construct):
                 "Late",
                 own_metric("HoursWithoutGoodCopy", statistic="Maximum", period=_TWO_LOOKS, job=name),
                 f"Backup job {name} has had no good copy at some destination for more than {hours} h",
-                (_ABOVE, hours, _SILENCE_IS_BAD),
+                # A new job has no value until the watch looks at it; that the watch is dead, WatchStopped says.
+                (_ABOVE, hours, _SILENCE_CHANGES_NOTHING),
             )
 
     def _count(self, id_: str, section: str, metric: cloudwatch.IMetric, meaning: str) -> None:
@@ -121,7 +122,7 @@ class Alarms(Construct):
         alarm = cloudwatch.Alarm(
             self,
             id_,
-            alarm_description=f"{meaning}. What to do: {MANUAL}#{section.lower()}",
+            alarm_description=f"{meaning}. What to do: {self._manual}#{section.lower()}",
             metric=metric,
             threshold=threshold,
             evaluation_periods=1,

@@ -122,7 +122,7 @@ class BackupsStack(Stack):
     def _alarms(
         self, foundation: Foundation, functions: Functions, run: Run, jobs: Sequence[Job], settings: Settings
     ) -> None:
-        alarms = Alarms(self, "Alarms", topic=foundation.alarms)
+        alarms = Alarms(self, "Alarms", topic=foundation.alarms, manual=settings.manual_url)
         alarms.watch_runs(run.state_machine)
         for name, function in functions.by_name.items():
             alarms.watch_function(name, function)

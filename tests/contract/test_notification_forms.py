@@ -76,7 +76,7 @@ def test_discord_is_sent_the_words_and_a_coloured_embed(server: Sink, context: C
     }
     assert bad["content"].replace("\\", "") == BAD
     names = [f["name"] for f in bad["embeds"][0]["fields"]]
-    assert names == ["Error", "Way out", "Time"]
+    assert names == ["Error", "Way out", "Source", "Time"]
     assert embed["color"] != bad["embeds"][0]["color"]
 
 

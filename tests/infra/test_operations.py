@@ -6,8 +6,12 @@ import re
 from typing import Any
 
 import pytest
+from aws_cdk import App, Stack
+from aws_cdk.assertions import Template
+from aws_cdk.aws_sns import Topic
 
 from infra.bundle import ROOT
+from infra.constructs.alarms import Alarms
 from infra.settings import Settings
 from tests.infra.test_template import of_type
 
@@ -42,6 +46,14 @@ def test_every_alarm_has_a_section_with_its_way_out(template: dict[str, Any]) ->
     for name, section in sections.items():
         for words in ("**Means:**", "**Look first:**", "**Way out:**"):
             assert section.count(words) == 1, f"{name} lacks {words}"
+
+
+def test_alarms_link_the_manual_where_it_is_read() -> None:
+    url = "https://git.example.org/ops/backups/docs/operations.md"
+    stack, topic = (made := Stack(App(), "Test")), Topic(made, "Topic")
+    Alarms(stack, "Alarms", topic=topic, manual=url).watch_instances()
+    (alarm,) = of_type(dict(Template.from_stack(stack).to_json()), "AWS::CloudWatch::Alarm").values()
+    assert alarm["AlarmDescription"].endswith(f"What to do: {url}#temporaryinstances")
 
 
 def test_every_log_and_every_output_that_it_names_exists(template: dict[str, Any]) -> None:

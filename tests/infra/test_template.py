@@ -380,14 +380,15 @@ def test_the_alarms_of_a_job_look_for_what_the_functions_count(template: Templat
     assert dimensions == [{"job": name, "service": "backups"} for name in ("nightly", "weekly")]
 
 
-def test_a_nightly_job_is_late_after_26_hours_and_when_nobody_looks(template: Template) -> None:
+def test_a_nightly_job_is_late_after_26_hours_and_it_rings_when_nobody_looks(template: Template) -> None:
     (late,) = [alarm for name, alarm in alarms(template) if name == "HoursWithoutGoodCopy"]  # weekly has no schedule
     assert (late["Threshold"], late["ComparisonOperator"], late["Statistic"]) == (26, "GreaterThanThreshold", "Maximum")
     assert {d["Name"]: d["Value"] for d in late["Dimensions"]} == {"job": "nightly", "service": "backups"}
     (dead,) = [alarm for name, alarm in alarms(template) if name == "Looks"]
     assert (dead["Threshold"], dead["ComparisonOperator"]) == (1, "LessThanThreshold")
-    for alarm in (late, dead):
-        assert (alarm["TreatMissingData"], alarm["Period"]) == ("breaching", 7200)
+    assert late["Period"] == dead["Period"] == 7200
+    # A job that is new must not ring before the first look, nor one that is late be called well when the watch dies.
+    assert (late["TreatMissingData"], dead["TreatMissingData"]) == ("ignore", "breaching")
 
 
 def test_the_watch_looks_every_hour_and_reads_records_alone(template: Template) -> None:

@@ -92,6 +92,7 @@ def test_a_run_that_is_still_going_makes_a_visible_skip(stack: Deployment) -> No
     assert second.verdict == "skipped"
     given = stack.input_of(second.execution)
     assert given["error"] == f"an earlier run of the job is still going: nightly-{RUN}"
+    assert f"'backups cancel nightly-{RUN}' stops it" in given["hint"]
     assert given["job_file"]["bucket"] == "state"  # so that its channels can be told
     assert stack.state.plan("nightly", second.run) is None
 

@@ -97,11 +97,13 @@ def test_an_entry_has_the_facts_that_its_line_lacks() -> None:
     assert [(fact.name, fact.value) for fact in source.facts] == [
         ("Not stored at", "'b': gone (make it)"),
         ("Size", "12.3 MB"),
+        ("Source", "'db' of job 'nightly', run run-1"),
         ("Time", "7 min 0 s, from 2026-11-23 02:00 to 02:07 UTC"),
         ("Stored at", "'a' in 1 h 1 min"),
         ("Warning", "odd"),
     ]
     assert (source.line,) == made.lines
+    assert retention.line == "Retention: 1 problem"
     assert [fact.value for fact in retention.facts] == ["Retention of 'db' at 'a' failed: can't be listed"]
 
 
@@ -109,6 +111,7 @@ def test_the_run_itself_is_an_entry_when_it_has_an_error() -> None:
     made = render(report(result(), outcome=Outcome.PARTIAL, error="stopped", hint="start again"))
     assert [entry.title for entry in made.entries] == ["nightly (Job) on web1", "Live Company Data (MySQL) on web1"]
     assert [fact.value for fact in made.entries[0].facts][:2] == ["stopped", "start again"]
+    assert made.subject == "ERROR: Backup of nightly (Job) on web1 failed"  # its source has not
     assert tuple(entry.line for entry in made.entries) == made.lines
 
 

@@ -139,6 +139,7 @@ def test_a_notice_reaches_the_channel_in_words(stack: Deployment, context: Conte
         deliver(stack.state, Channel.model_validate(over), context)
     late, well = (sent["text"] for sent in slack.messages)
     assert "Backups of 'nightly' (Job) on 'web1': 'etc' at 'disk' has had no good copy for 30 h 0 min" in late
+    assert "#dashboards/dashboard/Backups" in late
     assert "Backups of 'nightly' (Job) on 'web1' are as they should be again." in well
 
 
