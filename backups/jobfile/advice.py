@@ -19,6 +19,9 @@ from backups.naming import Compression
 if TYPE_CHECKING:
     from backups.job import Job
 
+_RULES_OF_VERSIONS = {"s3": "NoncurrentVersionExpiration", "gs": "the condition daysSinceNoncurrentTime"}
+"""What a bucket's own rule for old versions is called, by the type of the destination."""
+
 
 def unavailable(job: Job) -> list[str]:
     """A line for each plugin whose type parses but can't run yet."""
@@ -96,10 +99,10 @@ def _destination_hints(job: Job) -> Iterator[str]:
             yield f"{path}: no retention, so every copy stays for ever; set 'retention_days' or 'retention'"
         elif not policy.minimum:
             yield f"{path}: 'retention_minimum' is 0, so the last copy goes as well when backups stop"
-        elif destination.type == "s3":
+        if destination.type in _RULES_OF_VERSIONS:
             yield (
                 f"{path}: if the bucket keeps versions, a copy that is replaced on its day stays as an old one, which "
-                "retention does not see: give the bucket a lifecycle rule with NoncurrentVersionExpiration "
+                f"retention does not see: give the bucket a lifecycle rule with {_RULES_OF_VERSIONS[destination.type]} "
                 "(docs/operations.md, 'Buckets that keep versions')"
             )
         place = repr((destination.type, destination.model_dump(exclude=set(DestinationConfig.model_fields))))

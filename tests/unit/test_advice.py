@@ -67,12 +67,14 @@ def test_each_setting_of_a_destination_has_its_hint(change: dict[str, Any], hint
     assert found[0].startswith(hint)
 
 
-def test_old_versions_need_a_rule_of_the_bucket() -> None:
+@pytest.mark.parametrize(("type_", "rule"), [("s3", "NoncurrentVersionExpiration"), ("gs", "daysSinceNoncurrentTime")])
+@pytest.mark.parametrize("retention", [{"retention_days": 30}, {}])
+def test_old_versions_need_a_rule_of_the_bucket(type_: str, rule: str, retention: dict[str, int]) -> None:
     data = _good()
-    data["destinations"].append({"id": "s3", "type": "s3", "bucket": "copies", "retention_days": 30})
-    (hint,) = parsed(data).hints()
+    data["destinations"].append({"id": "cloud", "type": type_, "bucket": "copies", **retention})
+    *_, hint = parsed(data).hints()
     assert hint.startswith("destinations[2]: if the bucket keeps versions")
-    assert "NoncurrentVersionExpiration" in hint
+    assert rule in hint
 
 
 def test_retention_of_the_root_is_retention() -> None:

@@ -88,15 +88,16 @@ def test_work_in_turns_does_what_it_does_in_one_go(found: list[Copy], policy: Po
     assert one.objects.keys() == other.objects.keys()
 
 
-@given(copies, policies, st.integers(1, 30))
-def test_nothing_of_another_host_goes_and_the_newest_verified_stays(
-    found: list[Copy], policy: Policy, objects: int
+@given(copies, policies, st.integers(1, 30), st.sampled_from([SOURCES, ("db",)]))
+def test_nothing_of_another_host_or_job_goes_and_the_newest_verified_stays(
+    found: list[Copy], policy: Policy, objects: int, sources: tuple[str, ...]
 ) -> None:
     memory = Memory.of(found)
-    foreign = {key for key in memory.objects if key.startswith("web2/")}
-    in_turns(memory, task(policy), objects)
-    assert foreign <= memory.objects.keys()
-    for source in SOURCES:
+    foreign = {c.key for c in found if c.key.hostname == "web2" or c.key.source_id not in sources}
+    before = {name for key in foreign for name in (str(key), key.manifest)} & memory.objects.keys()
+    in_turns(memory, task(policy, sources=sources), objects)
+    assert before <= memory.objects.keys()
+    for source in sources:
         newest = max((c.key.date for c in own(found) if c.verified and c.key.source_id == source), default=None)
         kept = {c.key.date for c in list_copies(memory, "web1", [source]) if c.verified}
         assert newest is None or newest in kept
