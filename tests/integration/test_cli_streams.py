@@ -59,8 +59,7 @@ def whole(backups: CommandLine) -> bool:
     return names == ["data.tar.zst.gpg", "data.tar.zst.gpg.manifest.json"] and (backups.directory / "flag").exists()
 
 
-@pytest.mark.parametrize("where", [full, unread])
-@pytest.mark.parametrize("more", [(), ("-v",)])
+@pytest.mark.parametrize(("where", "more"), [(full, ("-v",)), (unread, ())])
 def test_messages_that_can_not_be_written_stop_nothing(
     job: CommandLine, where: Callable[[], AbstractContextManager[int]], more: tuple[str, ...]
 ) -> None:
@@ -81,7 +80,7 @@ def test_output_that_can_not_be_written_is_told_when_all_is_done(job: CommandLin
     assert whole(job)
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_get_into_no_copy(job: CommandLine, closed: str) -> None:
     done = run(job, "run", "-v", "job.json", "--json", out=subprocess.PIPE, err=subprocess.PIPE, closed=closed)
     assert done.returncode == 0, done.stderr
