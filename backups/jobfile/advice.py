@@ -15,6 +15,7 @@ from backups.config import Plugin
 from backups.destinations import DestinationConfig
 from backups.jobfile.references import is_whole_reference
 from backups.naming import Compression
+from backups.secrets import is_reference
 
 if TYPE_CHECKING:
     from backups.job import Job
@@ -105,6 +106,7 @@ def _destination_hints(job: Job) -> Iterator[str]:
                 f"retention does not see: give the bucket a lifecycle rule with {_RULES_OF_VERSIONS[destination.type]} "
                 "(docs/operations.md, 'Buckets that keep versions')"
             )
+        yield from _prefix_hints(path, destination)
         place = repr((destination.type, destination.model_dump(exclude=set(DestinationConfig.model_fields))))
         if places.setdefault(place, index) != index:
             yield f"{path}: the same place as destinations[{places[place]}]: they overwrite and prune each other"
@@ -115,6 +117,12 @@ def _destination_hints(job: Job) -> Iterator[str]:
             other = lowered.setdefault(plugin.id.lower(), index)
             if other != index:
                 yield f"{kind}[{index}].id: differs from that of {kind}[{other}] only in case; a share mixes them up"
+
+
+def _prefix_hints(path: str, destination: DestinationConfig) -> Iterator[str]:
+    prefix = getattr(destination, "prefix", "")
+    if prefix and not prefix.endswith("/") and not is_reference(prefix):
+        yield f"{path}.prefix: keys will begin with '{prefix}HOST/': end it with a slash if it is to be a folder"
 
 
 def _url_hints(job: Job) -> Iterator[str]:

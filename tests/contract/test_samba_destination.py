@@ -475,10 +475,33 @@ def test_a_server_that_is_too_old_is_told_of(tmp_path: Path, oldest: str, newest
                 assert fetch(destination) == content(BIG)
 
 
-def test_a_domain_belongs_to_the_user(samba_server: samba.Samba, folder: str) -> None:
-    with settings(samba_server.port, folder=folder, workgroup="WORKGROUP").connect(_context()) as destination:
+@pytest.mark.parametrize("workgroup", ["", "ACME-BACKUP"])
+def test_a_domain_belongs_to_the_user(
+    samba_server: samba.Samba, folder: str, monkeypatch: pytest.MonkeyPatch, workgroup: str
+) -> None:
+    """A server without a domain takes any; logging in is not encrypted, so it shows what was said."""
+    sent = sent_by_sockets(monkeypatch)
+    with settings(samba_server.port, folder=folder, workgroup=workgroup).connect(_context()) as destination:
         store(destination, b"x")
         assert fetch(destination) == b"x"
+    said = b"".join(sent)
+    assert ("ACME-BACKUP".encode("utf-16-le") in said) is bool(workgroup)
+    assert samba.USER.encode("utf-16-le") in said
+
+
+def test_an_account_that_can_not_log_in_is_told_of(own_server: samba.Samba) -> None:
+    """Each as whoever looks after the server may leave it."""
+    for options, words in (
+        (("--account-control=[D]",), "the account is disabled"),
+        (("--account-control=[L]",), "the account is locked"),
+        (("--account-control=[ ]", "--kickoff-time=1"), "the account has expired"),
+    ):
+        own_server.change_account(*options)
+        with settings(own_server.port).connect(_context()) as destination:
+            with pytest.raises(DeniedError, match=words) as caught:
+                store(destination, b"x")
+            assert caught.value.permanent
+            assert "accounts" in caught.value.hint
 
 
 # ---------------------------------------------------------------------- names
@@ -547,6 +570,15 @@ def test_all_that_others_see_is_encrypted(
     samba_server: samba.Samba, folder: str, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even to a server that would take it in plain."""
+    sent = sent_by_sockets(monkeypatch)
+    with settings(samba_server.port, folder=folder).connect(context) as destination:
+        store(destination, b"plain words " * 1000)
+    assert len(sent) > 5
+    assert not any(b"plain words" in data or "db.sql.gpg".encode("utf-16-le") in data for data in sent)
+
+
+def sent_by_sockets(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """All that leaves this process from now on."""
     sent: list[bytes] = []
     real = socket.socket.send
 
@@ -554,9 +586,5 @@ def test_all_that_others_see_is_encrypted(
         sent.append(bytes(data))
         return real(self, data)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(socket.socket, "send", send)
-        with settings(samba_server.port, folder=folder).connect(context) as destination:
-            store(destination, b"plain words " * 1000)
-    assert len(sent) > 5
-    assert not any(b"plain words" in data or "db.sql.gpg".encode("utf-16-le") in data for data in sent)
+    monkeypatch.setattr(socket.socket, "send", send)
+    return sent

@@ -44,6 +44,11 @@ class Samba:
         """What the share ``SMALL`` says is free from now on."""
         (self.directory / "free").write_text(f"1048576 {free}\n")
 
+    def change_account(self, *options: str) -> None:
+        """Change the user's account as pdbedit's options say."""
+        argv = [_program("pdbedit"), f"--configfile={self._config}", "--modify", f"--user={USER}", *options]
+        subprocess.run(argv, check=True, capture_output=True)
+
     def start(self) -> None:
         """Start, and wait until it answers; after ``kill`` on the same port again."""
         if not self.port:

@@ -77,6 +77,15 @@ def test_old_versions_need_a_rule_of_the_bucket(type_: str, rule: str, retention
     assert rule in hint
 
 
+@pytest.mark.parametrize("type_", ["s3", "gs"])
+def test_a_prefix_is_not_a_folder_by_itself(type_: str) -> None:
+    data = _good()
+    for number, prefix in enumerate(("team-a", "team-a/", "")):
+        data["destinations"].append({"id": f"b{number}", "type": type_, "bucket": "copies", "prefix": prefix})
+    [hint] = [hint for hint in parsed({**data, "retention": {"keep_last": 3}}).hints() if "HOST" in hint]
+    assert hint.startswith("destinations[2].prefix: keys will begin with 'team-aHOST/'")
+
+
 def test_retention_of_the_root_is_retention() -> None:
     data = _good(retention={"keep_last": 3})
     del data["destinations"][0]["retention_days"]
