@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Any
 
 import pytest
 from aws_cdk import App, Stack
 from aws_cdk.assertions import Template
 from aws_cdk.aws_sns import Topic
+from botocore import xform_name
+from botocore.session import get_session
 
 from infra.bundle import ROOT
 from infra.constructs.alarms import Alarms
@@ -24,6 +27,24 @@ def test_every_setting_has_a_row() -> None:
     rows = [line for line in MANUAL.splitlines() if line.startswith("| `")]
     named = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
     assert named == set(Settings.model_fields)
+
+
+SERVICES = get_session()
+SHORTHANDS = {"authorize-security-group-ingress": {"protocol", "port", "source-group"}}
+"""Options that the command line has beside the parameters of the call, and `query` everywhere."""
+
+
+@pytest.mark.parametrize("command", re.findall(r"^aws .+$", MANUAL, re.MULTILINE))
+def test_every_command_of_aws_is_one_that_aws_knows(command: str) -> None:
+    _, service, operation, *words = shlex.split(command)
+    model = SERVICES.get_service_model(service.removesuffix("api"))
+    (name,) = [known for known in model.operation_names if xform_name(known, "-") == operation]
+    shape = model.operation_model(name).input_shape
+    given = {word.removeprefix("--") for word in words if word.startswith("--")}
+    assert shape is not None
+    assert given - {"query"} - SHORTHANDS.get(operation, set()) <= {xform_name(member, "-") for member in shape.members}
+    required = {xform_name(member, "-") for member in shape.required_members}
+    assert required <= given
 
 
 def test_cdk_json_lists_the_settings_with_their_defaults() -> None:
