@@ -25,7 +25,11 @@ _SECONDS = 300
 # What packages depend on but the programs run without; the largest of them are a third of all.
 _LEFT_OUT = ("perl", "libperl", "libc-gconv", "debconf", "adduser", "passwd", "dpkg", "tzdata", "locales", "ucf")
 _PROGRAMS = ("usr/bin/*", "usr/sbin/*", "usr/lib/postgresql/*/bin/*")
-_EXCLUDED = ("./usr/share/doc", "./usr/share/man", "./usr/share/locale", "./usr/share/info", "./usr/share/lintian")
+_EXCLUDED = (
+    *("./usr/share/doc", "./usr/share/man", "./usr/share/locale", "./usr/share/info", "./usr/share/lintian"),
+    # PostgreSQL does without its compiler of queries, which is larger than all else.
+    *("*/libLLVM*", "./usr/lib/postgresql/*/lib/bitcode", "./usr/lib/postgresql/*/lib/llvmjit*"),
+)
 
 
 def unpacked(release: str, *packages: str) -> Path:
