@@ -18,6 +18,7 @@ from backups.destinations.samba_errors import DENIED, IN_USE, InUseError, LostEr
 from backups.destinations.samba_link import ANSWER_SECONDS, CONNECT_SECONDS, Link, Links
 from backups.destinations.samba_names import PARTIAL, to_names
 from backups.destinations.samba_samples import Samples
+from backups.destinations.samba_writes import IN_FLIGHT, Writes
 from backups.errors import BackupsError, DestinationError, MissingError, VerificationError
 
 log = logging.getLogger("backups.destinations.samba")
@@ -53,6 +54,7 @@ class SambaUpload(Upload):
         self._partial = (*top, f".backups-{secrets.token_hex(8)}.partial")
         self._full = full
         self._samples = Samples()
+        self._writes = Writes()
         self._blocks: list[bytes] = []
         self._waiting = self._written = self._room = 0
         self._looked_at = -1
@@ -95,6 +97,7 @@ class SambaUpload(Upload):
         if self._partial[-1] not in self._links.living:
             return
         self._blocks, self._waiting = [], 0
+        self._writes.clear()
         try:
             if self._tried:
                 self._remove()
@@ -210,12 +213,10 @@ class SambaUpload(Upload):
         def put() -> None:
             link, file = self._opened()
             self._look_at_space(link, len(data))
-            rest = memoryview(data)
-            file.seek(self._written)
-            while rest:
-                with link.answering(f"{self._key} can't be written"):
-                    rest = rest[file.write(rest) :]
+            with link.answering(f"{self._key} can't be written"):
+                self._writes.advance(file, IN_FLIGHT)
 
+        self._writes.add(self._written, data)
         self._persist(put)
         self._samples.add(self._written, data)
         self._written += len(data)
@@ -224,6 +225,8 @@ class SambaUpload(Upload):
     def _check(self, size: int, sha256: str) -> bool:
         """Returns whether everything was read back."""
         link, file = self._opened()
+        with link.answering(f"{self._key} can't be written"):
+            self._writes.advance(file, 0)
         with link.answering(f"{self._key} can't be flushed"):
             file.fd.flush()
         found = tree.size_of(link, self._partial)

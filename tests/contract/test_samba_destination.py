@@ -475,6 +475,20 @@ def test_a_server_that_is_too_old_is_told_of(tmp_path: Path, oldest: str, newest
                 assert fetch(destination) == content(BIG)
 
 
+@pytest.mark.parametrize(
+    "limits", [{"smb2_max_write": "1048576"}, {"smb2_max_credits": "20"}, {"smb2_max_credits": "100"}]
+)
+def test_a_server_that_takes_little_at_once_gets_all_of_it(
+    limits: dict[str, str], tmp_path: Path, context: Context
+) -> None:
+    """Requests smaller than ours, and fewer of them on their way than we would have."""
+    (tmp_path / "server").mkdir()
+    data = content(13 * MIB + 17)
+    with samba.samba(tmp_path / "server", **limits) as server, settings(server.port).connect(context) as destination:
+        assert "read back" in store(destination, data)
+        assert fetch(destination) == data
+
+
 @pytest.mark.parametrize("workgroup", ["", "ACME-BACKUP"])
 def test_a_domain_belongs_to_the_user(
     samba_server: samba.Samba, folder: str, monkeypatch: pytest.MonkeyPatch, workgroup: str
