@@ -23,7 +23,7 @@ _MOST_PLACES = 100
 def count_run(report: RunReport) -> None:
     """A run that ended: how, how long it took, what it stored, and what retention was refused."""
     failed, partly = report.outcome is Outcome.FAILED, report.outcome is Outcome.PARTIAL
-    refused = sum(len(record.refused) + bool(record.error) for record in report.pruned)
+    refused = sum(record.refused_count + bool(record.error) for record in report.pruned)
     counts = {
         "Runs": 1,
         "RunsNotStored": int(failed or partly),

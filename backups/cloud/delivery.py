@@ -17,7 +17,8 @@ from backups.notifying import ONE_TRY, notify, tell_notice, tell_start
 from backups.planning import begun
 from backups.records import Notice, Notified, Record, RunStart
 
-_CONSOLE = "https://{region}.console.aws.amazon.com/states/home?region={region}#/v2/executions/details/{arn}"
+_CONSOLES = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
+_PAGE = "https://{region}.{console}/{service}/home?region={region}#{page}"
 
 
 class Channel(Record):
@@ -55,7 +56,19 @@ def deliver(state: State, channel: Channel, context: Context) -> Notified:
 
 def console_link(execution: str) -> str:
     """The page of an execution."""
-    return _CONSOLE.format(region=execution.split(":")[3], arn=execution)
+    return _page(execution, "states", f"/v2/executions/details/{execution}")
+
+
+def dashboard_link(state_machine: str, stack: str) -> str:
+    """The page of a stack's dashboard; the state machine's ARN says where the stack is."""
+    return _page(state_machine, "cloudwatch", f"dashboards/dashboard/{stack}")
+
+
+def _page(arn: str, service: str, page: str) -> str:
+    """A page of AWS's console, in the part of AWS and the region of an ARN."""
+    _, partition, _, region, *_ = arn.split(":")
+    console = _CONSOLES.get(partition, "console.aws.amazon.com")
+    return _PAGE.format(region=region, console=console, service=service, page=page)
 
 
 def _tell_end(state: State, channel: Channel, job: Job, context: Context) -> Notified:

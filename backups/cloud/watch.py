@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backups.cloud.delivery import Channel
+from backups.cloud.delivery import Channel, dashboard_link
 from backups.cloud.orchestration import Cloud, ObjectPointer, load_deployed, read_job_file
 from backups.errors import BackupsError
 from backups.freshness import Schedule, Seen, findings, first_look, news, remembered, reminder, told
@@ -22,7 +22,6 @@ _LOOKED_BACK = dt.timedelta(days=8)
 """A run takes three days at most; what is older than this has its report, and was read."""
 _FIRST_READ = 60
 """Reports that the first look at a job reads."""
-_DASHBOARD = "https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}#dashboards/dashboard/{stack}"
 _MOST_FINDINGS = 20
 """Findings that a message lists."""
 
@@ -83,7 +82,7 @@ def _tell(  # noqa: PLR0913, PLR0917 - what a notice is made of
         findings=tuple(found[:_MOST_FINDINGS]),
         more=len(found[_MOST_FINDINGS:]),
         reminder=reminder(seen, found),
-        link=_DASHBOARD.format(region=cloud.state_machine.split(":")[3], stack=stack),
+        link=dashboard_link(cloud.state_machine, stack),
     )
     # The file as it is now: the next deployment must not change who is told of this.
     key = cloud.state.put_notice(notice, read_job_file(pointer, job.name))

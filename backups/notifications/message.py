@@ -70,6 +70,8 @@ class Message:
     """The same for rich forms, in the same order, with sizes, times and places."""
     begins: bool = False
     """The run begins; else it has ended."""
+    watched: bool = False
+    """It is about what was found between runs, or that this is over."""
     job: str = ""
     run: str = ""
     hostname: str = ""
@@ -181,6 +183,7 @@ def render_notice(notice: Notice) -> Message:
         entries=tuple(entries),
         job=notice.job,
         run=f"notice {notice.run}",
+        watched=True,
         hostname=notice.hostname,
         at=notice.at,
         ids=tuple(dict.fromkeys(found.source for found in notice.findings if found.source)) or (notice.job,),
@@ -316,8 +319,9 @@ def _retention(report: RunReport) -> Iterable[str]:
             yield f"{about} failed: {reason_of(pruned.error)}"
         for key, reason in list(pruned.refused.items())[:_MOST_NOTES]:
             yield f"{about} could not remove {one_line(key)}: {reason_of(reason)}"
-        if len(pruned.refused) > _MOST_NOTES:
-            yield f"{about} could not remove {len(pruned.refused) - _MOST_NOTES} more objects"
+        told = min(len(pruned.refused), _MOST_NOTES)
+        if pruned.refused_count > told:
+            yield f"{about} could not remove {pruned.refused_count - told} more objects"
 
 
 def _left_out(count: int) -> str:

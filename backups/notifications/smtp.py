@@ -79,7 +79,9 @@ class Smtp(MessageChannel):
     """Who is told of success: an address, or a list. Nobody when missing."""
 
     failure_to: Addresses = ()
-    """Who is told of failure: an address, or a list. Nobody when missing."""
+    """Who is told of failure: an address, or a list. Nobody when missing.
+
+    With `notify_on` `change` they are told of the recovery, too."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Smtp:
@@ -90,7 +92,7 @@ class Smtp(MessageChannel):
         return self
 
     def wants(self, report: RunReport) -> bool:
-        return super().wants(report) and bool(self._recipients(report.outcome is Outcome.STORED))
+        return super().wants(report) and bool(self._told_of(report.outcome is Outcome.STORED))
 
     def post(self, message: Message, context: Context) -> None:
         letter = mail(self, message)
@@ -109,8 +111,17 @@ class Smtp(MessageChannel):
                 permanent=True,  # a second mail would reach those twice
             )
 
-    def _recipients(self, ok: bool) -> tuple[str, ...]:
-        return self.success_to if ok else self.failure_to
+    def recipients(self, message: Message) -> tuple[str, ...]:
+        """Who gets a message: what is over is told to those who heard of it."""
+        if message.watched:
+            return self.failure_to
+        return self.success_to if message.begins else self._told_of(message.ok)
+
+    def _told_of(self, ok: bool) -> tuple[str, ...]:
+        if not ok:
+            return self.failure_to
+        recovered = self.failure_to if self.notify_on == "change" else ()
+        return tuple(dict.fromkeys((*self.success_to, *recovered)))
 
     @property
     def _port(self) -> int:
@@ -151,7 +162,7 @@ def mail(channel: Smtp, message: Message) -> EmailMessage:
     letter = EmailMessage()
     letter["Subject"] = message.subject
     letter["From"] = one_line(channel.sender) or _default_sender(channel, message)
-    letter["To"] = ", ".join(one_line(address) for address in channel._recipients(message.ok))
+    letter["To"] = ", ".join(one_line(address) for address in channel.recipients(message))
     letter["Date"] = format_datetime(message.at)
     letter["Message-ID"] = _message_id(channel, message)
     letter["Auto-Submitted"] = "auto-generated"  # no out-of-office answers

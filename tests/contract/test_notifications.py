@@ -20,8 +20,8 @@ from backups.notifications import NOTIFICATIONS, Notification
 from backups.notifications.flagfile import FlagFile
 from backups.notifications.slack import Slack
 from backups.notifications.smtp import Smtp
-from backups.notifying import Patience, notify, notify_start
-from backups.records import Notified, Outcome, RunReport
+from backups.notifying import Patience, notify, notify_start, tell_notice
+from backups.records import Finding, Notice, Notified, Outcome, RunReport, Told
 from tests.servers.slack import PATH, Answer, SlackServer, slack_server
 from tests.servers.smtp import PASSWORD, USER, SmtpServer, smtp_server
 from tests.unit.reports import FAILURE, START, SUCCESS, report, result
@@ -260,6 +260,25 @@ def test_a_mail_tells_that_a_run_begins_to_those_who_are_told_of_success(
     assert len({mail.message["Message-ID"] for mail in mail_server.mails}) == 2
     assert started(smtp(mail_server, notify_on_start=1, success_to=None), context) == ()
     assert len(mail_server.mails) == 2
+
+
+def test_what_is_over_is_mailed_to_those_who_heard_of_it(mail_server: SmtpServer, context: Context) -> None:
+    admin = ["sysadmin@mycompany.com", "boss@mycompany.com"]
+    only = smtp(mail_server, success_to=None, notify_on="change")
+    before = Told(at=SUCCESS.started, failing=("db",))
+    job = Job("nightly", JobSettings(hostname="web1"), (), (), (only,))
+    assert notify(job, only.id, SUCCESS, context, previous=before, patience=AT_ONCE).status == "sent"
+    assert mail_server.mails[-1].recipients == admin
+    both = smtp(mail_server, notify_on="change")
+    job = Job("nightly", JobSettings(hostname="web1"), (), (), (both,))
+    assert notify(job, both.id, SUCCESS, context, previous=before, patience=AT_ONCE).status == "sent"
+    assert mail_server.mails[-1].recipients == ["archive@mycompany.com", *admin]
+    about: dict[str, Any] = {"job": "nightly", "run": "20261123T033000Z", "hostname": "web1", "at": SUCCESS.finished}
+    late = Finding(severity="error", kind="late", source="db", destination="main", text="'db' at 'main' is late")
+    for found in ((late,), ()):
+        assert tell_notice(job, both.id, Notice(**about, findings=found), context, patience=AT_ONCE).status == "sent"
+        assert mail_server.mails[-1].recipients == admin
+    assert mail_server.mails[-1].message["Subject"] == "Backups of nightly (Job) on web1 are as they should be again"
 
 
 def test_greylisting_is_tried_again_with_the_same_message_id(mail_server: SmtpServer, context: Context) -> None:

@@ -129,6 +129,8 @@ def test_many_warnings_and_refusals_are_counted() -> None:
     message = render(report(result(warnings=warnings), pruned=(pruned,)))
     assert message.notes[10] == "Warning for 'Live Company Data' (MySQL): 15 more warnings"
     assert message.notes[-1] == "Retention of 'db' at 'a' could not remove 2 more objects"
+    more = render(report(result(), pruned=(Pruned(source="db", destination="a", refused={"x": "no"}, more_refused=7),)))
+    assert more.notes[-1] == "Retention of 'db' at 'a' could not remove 7 more objects"
     assert len(message.notes) == 22
 
 

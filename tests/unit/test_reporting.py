@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 import pytest
 
-from backups.cloud.delivery import Channel, deliver
+from backups.cloud.delivery import Channel, console_link, dashboard_link, deliver
 from backups.cloud.orchestration import ObjectPointer, Request
 from backups.cloud.reporting import Conclusion, Finished, conclude, summary
 from backups.context import Context
@@ -38,6 +38,21 @@ def stack(tmp_path: Path) -> Iterator[Deployment]:
         flags = [{"id": "flag", "type": "flagfile", "filename": str(tmp_path / "flag")}]
         made.deploy({**job_with("sources", *FOLDERS), "hostname": "web1", "notifications": flags})
         yield made
+
+
+@pytest.mark.parametrize(
+    ("partition", "region", "address"),
+    [
+        ("aws", "eu-central-1", "https://eu-central-1.console.aws.amazon.com/"),
+        ("aws-cn", "cn-north-1", "https://cn-north-1.console.amazonaws.cn/"),
+        ("aws-us-gov", "us-gov-west-1", "https://us-gov-west-1.console.amazonaws-us-gov.com/"),
+    ],
+)
+def test_links_lead_to_the_console_of_their_part_of_aws(partition: str, region: str, address: str) -> None:
+    execution = f"arn:{partition}:states:{region}:123456789012:execution:Backups-run:x"
+    assert console_link(execution) == f"{address}states/home?region={region}#/v2/executions/details/{execution}"
+    machine = f"arn:{partition}:states:{region}:123456789012:stateMachine:Backups-run"
+    assert dashboard_link(machine, "B") == f"{address}cloudwatch/home?region={region}#dashboards/dashboard/B"
 
 
 def planned(stack: Deployment) -> dict[str, Any]:
