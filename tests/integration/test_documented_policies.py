@@ -11,6 +11,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.loaders import create_loader
 from pydantic import SecretStr
 
 from backups.context import Context, Task
@@ -69,7 +70,10 @@ def test_the_policy_for_rds(engine: str, rds: Rds, work: Context) -> None:
             limited.create_db_instance(DBInstanceIdentifier="of-my-own", Engine="mysql", DBInstanceClass="db.r8g.large")
 
 
-def test_the_policy_for_snapshots(rds: Rds, work: Context) -> None:
+def test_the_policy_for_snapshots(rds: Rds, work: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backups.snapshots.taking._FIRST_POLL", 0.05)
+    loader = create_loader()  # the description of EC2 has megabytes; each session would read it again
+    monkeypatch.setattr("botocore.session.create_loader", lambda *_: loader)
     live, ec2 = rds.live("mariadb"), rds.cloud.client("ec2")
     volume = ec2.create_volume(AvailabilityZone=f"{rds.cloud.region}a", Size=9)["VolumeId"]
     machine = ec2.run_instances(ImageId="ami-0123456789abcdef0", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
