@@ -128,6 +128,14 @@ def test_an_environment_that_was_interrupted_is_made_anew(checkout: Path, fresh:
     assert not left.exists(), "what was left is gone"
 
 
+def test_the_demo_looks_at_its_folder_before_anything_is_installed(checkout: Path) -> None:
+    shutil.copy(ROOT / "scripts" / "demo", checkout / "scripts")
+    script(checkout / "scripts" / "setup", "touch installed")
+    done = subprocess.run([checkout / "scripts" / "demo", "no such"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "demo: no such is no folder\n")
+    assert not (checkout / "installed").exists()
+
+
 def test_every_requirement_is_hashed_and_names_no_address() -> None:
     files = sorted((ROOT / "requirements").glob("*.txt"))
     assert files
