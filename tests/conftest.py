@@ -23,13 +23,13 @@ from tests.servers.seaweed import Seaweed, seaweed
 
 # A shell starts what it puts into the background with SIGINT ignored, nohup with SIGHUP ignored, and children inherit
 # that: then no test of these signals could see them arrive. From here on it is as on a terminal.
-# How long an example takes depends on what else the machine does, and is no property of what is tested.
-settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
-
 for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _usual)
+
+# How long an example takes depends on what else the machine does, and is no property of what is tested.
+settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 
 from backups.destinations.gs_bucket import Bucket
 from backups.destinations.gs_errors import explain
+from backups.destinations.neighbours import neighbours, prefix_of
 
 BATCH = 100
 """What one request removes at most."""
@@ -20,7 +21,8 @@ BATCH = 100
 def remove_objects(bucket: Bucket, keys: Iterable[str]) -> dict[str, str]:
     """Returns the keys that were refused, each with the reason. Raises DestinationError when nothing can be done."""
     refused: dict[str, str] = {}
-    named = (version for key in keys for version in _versions(bucket, key))
+    groups = neighbours(bucket.prefix + key for key in keys)
+    named = (version for group in groups for version in _versions(bucket, group))
     while batch := list(itertools.islice(named, BATCH)):
         for (key, _), answer in zip(batch, _remove(bucket, batch), strict=True):
             if not 200 <= answer.status_code < 300 and answer.status_code != 404:
@@ -39,23 +41,24 @@ def _remove(bucket: Bucket, batch: list[tuple[str, int | None]]) -> list[Any]:
     return list(request._responses)  # the client offers them nowhere else, and raises only for the first
 
 
-def _versions(bucket: Bucket, key: str) -> Iterator[tuple[str, int | None]]:
-    """What has to be removed for a key: in a versioned bucket each version."""
-    full_key = bucket.prefix + key
-    found = False
-    with bucket.errors(key, "can't be removed"):
+def _versions(bucket: Bucket, full_keys: list[str]) -> Iterator[tuple[str, int | None]]:
+    """What has to be removed for some keys: in a versioned bucket each version."""
+    found, wanted = False, frozenset(full_keys)
+    with bucket.errors(full_keys[0].removeprefix(bucket.prefix), "can't be removed"):
         try:
             for blob in bucket.client.list_blobs(
                 bucket.name,
-                prefix=full_key,
+                prefix=prefix_of(full_keys),
+                start_offset=full_keys[0],
                 versions=True,
                 fields="items(name,generation),nextPageToken",
                 retry=DEFAULT_RETRY,
             ):
-                if blob.name > full_key:
+                if blob.name > full_keys[-1]:
                     break
                 found = True
-                yield key, blob.generation
+                if blob.name in wanted:
+                    yield blob.name.removeprefix(bucket.prefix), blob.generation
         except Forbidden:  # who may delete but not list
             if not found:
-                yield key, None
+                yield from ((key.removeprefix(bucket.prefix), None) for key in full_keys)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from backups.destinations.neighbours import neighbours, prefix_of
 from backups.destinations.s3_bucket import Bucket
 from backups.destinations.s3_errors import code_of
 
@@ -17,17 +18,15 @@ if TYPE_CHECKING:
 BATCH = 1000
 """What one request removes at most."""
 
-_FEW = 8
-"""Fewer keys than that of one folder are asked for one by one: the folder may hold ten thousand others."""
-
 _NO_VERSIONS = frozenset({"AccessDenied", "NotImplemented", "MethodNotAllowed", "403", "405", "501"})
 
 
 def remove_objects(bucket: Bucket, keys: Iterable[str]) -> dict[str, str]:
     """Returns the keys that were refused, each with the reason. Raises DestinationError when nothing can be done."""
     refused: dict[str, str] = {}
+    groups = neighbours(bucket.prefix + key for key in keys)
     find = _versions if _may_have_versions(bucket) else _plain
-    named = (identifier for group in _neighbours(bucket, keys) for identifier in find(bucket, group))
+    named = (identifier for group in groups for identifier in find(bucket, group))
     while batch := list(itertools.islice(named, BATCH)):
         with bucket.errors("", "objects can't be removed"):
             answer = bucket.client.delete_objects(Bucket=bucket.name, Delete={"Objects": batch, "Quiet": True})
@@ -47,16 +46,6 @@ def _may_have_versions(bucket: Bucket) -> bool:
 def _plain(bucket: Bucket, full_keys: list[str]) -> Iterator[ObjectIdentifierTypeDef]:  # noqa: ARG001 - as _versions
     """What has to be removed where there are no versions."""
     return ({"Key": key} for key in full_keys)
-
-
-def _neighbours(bucket: Bucket, keys: Iterable[str]) -> Iterator[list[str]]:
-    """Full keys in groups whose versions one listing shows: many of one folder together, a few each by itself."""
-    for _, group in itertools.groupby((bucket.prefix + key for key in keys), key=lambda key: key.rpartition("/")[0]):
-        full_keys = sorted(set(group))
-        if len(full_keys) < _FEW:
-            yield from ([key] for key in full_keys)
-        else:
-            yield full_keys
 
 
 def _versions(bucket: Bucket, full_keys: list[str]) -> Iterator[ObjectIdentifierTypeDef]:
@@ -79,8 +68,9 @@ def _versions(bucket: Bucket, full_keys: list[str]) -> Iterator[ObjectIdentifier
 
 
 def _find_versions(bucket: Bucket, full_keys: list[str], found: dict[str, list[str]]) -> None:
-    prefix = full_keys[0] if len(full_keys) == 1 else full_keys[0].rpartition("/")[0] + "/"
-    pages = bucket.client.get_paginator("list_object_versions").paginate(Bucket=bucket.name, Prefix=prefix)
+    pages = bucket.client.get_paginator("list_object_versions").paginate(
+        Bucket=bucket.name, Prefix=prefix_of(full_keys)
+    )
     for page in pages:
         entries: list[Any] = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
         for entry in entries:
