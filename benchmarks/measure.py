@@ -22,12 +22,22 @@ class Measured:
     peak_mib: float
 
 
-def run(argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Measured:
-    """Run a command to its end. Raises CalledProcessError with what it printed when it fails."""
+def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str = "",
+    told: bool = False,
+) -> Measured:
+    """Run a command to its end. Raises CalledProcessError with what it printed when it fails.
+
+    ``told``: it prints the seconds that count, without the start of an interpreter.
+    """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     done = subprocess.run(
-        list(argv), env={**os.environ, **(env or {})}, cwd=cwd, capture_output=True, text=True, check=False
+        list(argv), env={**os.environ, **(env or {})}, cwd=cwd, capture_output=True, text=True, check=False, input=stdin
     )
     seconds = time.perf_counter() - start
     if done.returncode != 0:
@@ -35,12 +45,12 @@ def run(argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path 
         raise subprocess.CalledProcessError(done.returncode, list(argv))
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Measured(seconds, cpu, _own_peak(env))
+    return Measured(float(done.stdout) if told else seconds, cpu, _own_peak(env))
 
 
-def shell(script: str, *, env: Mapping[str, str] | None = None) -> Measured:
+def shell(script: str, *, env: Mapping[str, str] | None = None, told: bool = False) -> Measured:
     """Run a pipeline as somebody would type it."""
-    return run(["bash", "-c", f"set -euo pipefail; {script}"], env=env)
+    return run(["bash", "-c", f"set -euo pipefail; {script}"], env=env, told=told)
 
 
 def _own_peak(env: Mapping[str, str] | None) -> float:
@@ -59,7 +69,12 @@ def main() -> int:
     try:
         return int(backups() or 0)
     finally:
-        Path(os.environ["BENCH_PEAK_FILE"]).write_text(json.dumps({"peak_kib": _high_water()}))
+        write_peak()
+
+
+def write_peak() -> None:
+    """Tell whoever measures how much memory this process had at its peak."""
+    Path(os.environ["BENCH_PEAK_FILE"]).write_text(json.dumps({"peak_kib": _high_water()}))
 
 
 def _high_water() -> int:

@@ -29,7 +29,7 @@ from backups.cloud.state import State
 from backups.job import Job, parse_job
 from backups.planning import plan
 from backups.records import Outcome, Plan, Result, StoredAt
-from benchmarks.bench import machine, workplace
+from benchmarks.cases import machine, workplace
 from benchmarks.table import write_table
 from infra.app import build
 from local_cloud.client import LocalCloud

@@ -9,14 +9,14 @@ from pathlib import Path
 README = Path(__file__).with_name("README.md")
 
 
-def write_table(name: str, lines: Iterable[str]) -> None:
+def write_table(name: str, lines: Iterable[str], readme: Path = README) -> None:
     """Put lines in the place of what is between ``<!-- NAME -->`` and ``<!-- end of NAME -->``.
 
-    Raises ValueError when README.md has no such comments.
+    Raises ValueError when the file has no such comments.
     """
-    text = README.read_text()
+    text = readme.read_text()
     between = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end of {re.escape(name)} -->)", re.DOTALL)
     if not between.search(text):
-        raise ValueError(f"{README} has no place for {name}")
+        raise ValueError(f"{readme} has no place for {name}")
     content = "\n".join(lines)
-    README.write_text(between.sub(lambda found: f"{found[1]}\n{content}\n\n{found[2]}", text))
+    readme.write_text(between.sub(lambda found: f"{found[1]}\n{content}\n\n{found[2]}", text))

@@ -1,0 +1,42 @@
+"""Sends a file to one destination as a pass would: ``python -m benchmarks.store FILE < DESTINATION.json``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from backups.context import Context
+from backups.destinations import DESTINATIONS
+from backups.pipeline import BLOCK_BYTES
+from benchmarks.measure import write_peak
+
+
+def main() -> None:
+    """Store it under one key; prints the seconds, and leaves the peak of memory for whoever measures."""
+    given = json.load(sys.stdin)
+    kind = DESTINATIONS.get(given["type"])
+    assert kind is not None, given["type"]
+    digest, size = hashlib.sha256(), 0
+    with (
+        tempfile.TemporaryDirectory() as private,
+        Path(sys.argv[1]).open("rb", buffering=0) as file,
+        kind.model_validate(given).connect(Context(tmpdir=Path(private))) as destination,
+    ):
+        began = time.monotonic()
+        upload = destination.create("bench/data", size_bound=os.fstat(file.fileno()).st_size)
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+            size += len(block)
+            upload.write(block)
+        upload.commit(size, digest.hexdigest())
+        print(time.monotonic() - began)
+    write_peak()
+
+
+if __name__ == "__main__":
+    main()
