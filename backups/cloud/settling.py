@@ -87,7 +87,8 @@ def explain(failure: Failure | None) -> tuple[str, str]:
         return _CUT_OFF[failure.error]
     task = _task(failure.cause)
     if task is None:
-        return f"the worker could not be started: {failure.error}: {failure.cause}"[:_LONGEST_REASON], ""
+        hint = "what AWS refused stands in the error; deploy again if a part of the stack is gone"
+        return f"the worker could not be started: {failure.error}: {failure.cause}"[:_LONGEST_REASON], hint
     return _explain_task(task)
 
 
