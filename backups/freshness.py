@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from backups.jobfile.occurrences import due_between, last_due, longest_pause
 from backups.notifications.words import human_size, human_time
 from backups.records import Finding, Outcome, Record, RunReport
+from backups.verification.findings import never_checked, of_bad, of_places, of_promise
 from backups.verification.status import Verification
 
 GRACE = dt.timedelta(hours=2)
@@ -25,8 +26,6 @@ _RUNS_KEPT = 500
 _DAY = dt.timedelta(days=1)
 _REMIND = dt.timedelta(hours=23, minutes=30)
 """Less than a day, since no two looks are exactly an hour apart."""
-_CHECK_GRACE = 3 * _DAY
-"""How long the daily check of the copies may stay away."""
 _RANK = {"error": 0, "warning": 1}
 
 
@@ -95,7 +94,11 @@ class Seen(Record):
     """Those whose reports went into the places."""
     success: dt.datetime | None = None
     """When the last run ended that stored everything."""
-    told: tuple[tuple[str, str, str], ...] = ()
+    checks_since: dt.datetime | None = None
+    """When it first expected checks of the copies; None while the job wants none."""
+    check: str = ""
+    """The last check that it has counted."""
+    told: tuple[tuple[str, ...], ...] = ()
     """What the channels were told of that is wrong."""
     told_at: dt.datetime | None = None
 
@@ -155,11 +158,14 @@ def remembered(
 def findings(
     seen: Seen, schedule: Schedule, verification: Verification | None, moments: Sequence[dt.datetime], now: dt.datetime
 ) -> list[Finding]:
-    """Everything that is not as it should be, the worst first. ``moments`` are the times of the runs in ``seen``."""
+    """Everything that is not as it should be, the worst first. ``moments`` are the times of the runs in ``seen``.
+
+    ``verification`` is how the last check left the copies, None as well when the job wants no checks.
+    """
     found = [
         *_of_schedule(seen, schedule, moments, now),
         *(finding for place in seen.places for finding in _of_place(place, schedule.allowed_age, now)),
-        *_of_verification(verification, now),
+        *_of_verification(seen, verification, now),
     ]
     return sorted(found, key=lambda finding: _RANK[finding.severity])
 
@@ -224,18 +230,14 @@ def _of_place(place: Place, limit: dt.timedelta | None, now: dt.datetime) -> Ite
             yield finding("warning", "shrunk", f"{text} {human_size(round(usual))}", "was that much deleted?")
 
 
-def _of_verification(verification: Verification | None, now: dt.datetime) -> Iterator[Finding]:
-    """Copies that wait too long for being read back; what a check has found bad, it tells itself."""
-    if verification is None or not verification.within_days or not verification.copies:
-        return
-    limit = verification.within_days * _DAY
-    if verification.overdue or verification.age_hours(now) * dt.timedelta(hours=1) > limit:
-        days = int(verification.age_hours(now) // 24)
-        text = f"a copy was not read back for {days} days; {verification.within_days} are allowed"
-        yield Finding(severity="warning", kind="unverified", text=text, hint="raise 'max_gib' of 'verification'")
-    elif now - verification.finished > _CHECK_GRACE:
-        text = f"the copies were not checked since {verification.finished:%Y-%m-%d %H:%M} UTC"
-        yield Finding(severity="warning", kind="unverified", text=text, hint="is the schedule of the check enabled?")
+def _of_verification(seen: Seen, verification: Verification | None, now: dt.datetime) -> Iterator[Finding]:
+    """Copies that a check has not found good, or that wait too long for one."""
+    if verification is not None:
+        yield from of_bad(verification)
+        yield from of_places(verification)
+        yield from of_promise(verification, now)
+    elif seen.checks_since is not None:
+        yield from never_checked(seen.checks_since, now)
 
 
 def news(seen: Seen, found: Sequence[Finding], now: dt.datetime) -> bool:
@@ -256,5 +258,5 @@ def reminder(seen: Seen, found: Sequence[Finding]) -> bool:
     return bool(found) and _identities(found) == seen.told
 
 
-def _identities(found: Sequence[Finding]) -> tuple[tuple[str, str, str], ...]:
+def _identities(found: Sequence[Finding]) -> tuple[tuple[str, ...], ...]:
     return tuple(sorted({finding.identity for finding in found}))

@@ -118,6 +118,18 @@ def notify_start(
     return lambda: tuple(answer for outcome in outcomes if (answer := outcome()).status == "failed")
 
 
+def notify_notice(
+    job: Job, found: Notice, context: Context, *, patience: Patience = DEFAULT_PATIENCE
+) -> tuple[Notified, ...]:
+    """Tell every channel that wants notices what was found between runs. Never raises."""
+    outcomes = []
+    for channel in job.notifications:
+        if channel.wants_notices:
+            telling = _Telling(job, channel.id, context, patience)
+            outcomes.append(telling.started(partial(telling.of_notice, found)))
+    return tuple(outcome() for outcome in outcomes)
+
+
 def scrubbed(record: Record, scrub: Callable[[str], str]) -> Record:
     """The record with secrets masked in every text; words of a fixed set, such as a status, stay."""
     return _scrubbed(record, scrub)  # type: ignore[no-any-return]

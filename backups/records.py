@@ -178,22 +178,29 @@ class Told(Record):
     """Ids of the sources that were not stored everywhere; an empty id stands for the run itself."""
 
 
+Kind = Literal[
+    "late", "missed", "never", "disabled", "empty", "shrunk", "unverified", "damaged", "missing", "unreadable"
+]
+
+
 class Finding(Record):
     """Something about the copies of a job that is not as it should be."""
 
     severity: Literal["error", "warning"]
-    kind: Literal["late", "missed", "never", "disabled", "empty", "shrunk", "unverified", "damaged"]
+    kind: Kind
     source: str = ""
     """Empty when it is about the whole job."""
     destination: str = ""
+    key: str = ""
+    """Of the copy, when it is about one."""
     text: str
     """What is wrong, in a sentence that names it."""
     hint: str = ""
 
     @property
-    def identity(self) -> tuple[str, str, str]:
+    def identity(self) -> tuple[str, ...]:
         """The same as long as the same thing is wrong, whatever the numbers in its text."""
-        return (self.kind, self.source, self.destination)
+        return (self.kind, self.source, self.destination, *([self.key] if self.key else []))
 
 
 class Notice(Record):

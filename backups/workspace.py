@@ -41,15 +41,21 @@ def job_lock(job_file: Path) -> Iterator[None]:
 
     The job file itself is locked: every user that may read it meets the same lock, and no lock file is left behind.
     """
+    with held(job_file, f"another run of {job_file}"):
+        yield
+
+
+@contextlib.contextmanager
+def held(path: Path, other: str) -> Iterator[None]:
+    """Hold a file or directory that is there; ``other`` says who else may hold it. Raises BusyError, UsageError."""
     try:
-        fd = os.open(job_file, os.O_RDONLY)
+        fd = os.open(path, os.O_RDONLY)
     except OSError as error:
-        raise UsageError(f"{job_file}: {error.strerror}") from None
+        raise UsageError(f"{path}: {error.strerror}") from None
     try:
         if not _locked(fd):
             raise BusyError(
-                f"another run of {job_file} is still going on this machine",
-                hint="wait for its end; nothing was touched by this one",
+                f"{other} is still going on this machine", hint="wait for its end; nothing was touched by this one"
             )
         yield
     finally:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from backups.cli import copies, deployed, jobs, restore, run
+from backups.cli import copies, deployed, jobs, restore, run, verify
 
 EXIT_CODES = """exit codes:
   0    everything is stored everywhere; or the command did all it was asked for
@@ -108,12 +108,15 @@ def _copy_commands(commands: _Commands) -> None:
     _destinations(added)
     _hostname(added)
     _json(added, "the list")
-    added = commands.add("verify", copies.verify, "read copies back and check every byte", _VERIFY, as_user=True)
+    added = commands.add("verify", verify.verify, "read copies back and check every byte", _VERIFY, as_user=True)
     _job(added)
     _sources(added)
     _destinations(added)
     _hostname(added)
     _date(added)
+    added.add_argument(
+        "--due", action="store_true", help="the copies whose turn it is, so that all are verified in time"
+    )
     _json(added, "the checks")
     added = commands.add("restore", restore.restore, "restore a copy", _RESTORE, as_user=True)
     _job(added)
@@ -249,9 +252,15 @@ Reads each copy back whole from its destination, compares its size and sha256 wi
 nothing, so that gpg makes its own check. Without --date it takes the newest copy of each source at each destination.
 Ends with 1 when any copy is damaged, missing or can't be read.
 
+With --due it takes those copies of all whose turn it is by the job file's 'verification': run it from cron every day,
+and each copy is read back within 'every_days'. It remembers what it read in $XDG_STATE_HOME/backups (~/.local/state),
+also when it is stopped half-way, has the channels of the job told of what is wrong, and ends with 1 as long as any copy
+is known to be bad.
+
 examples:
   backups verify nightly.json
   backups verify nightly.json --source data --date 2026-01-31 --destination offsite
+  0 12 * * * backups verify --due nightly.json > /dev/null    in a crontab: mail comes only when something is wrong
 """
 _RESTORE = """
 Takes the newest verified copy, from the first destination of the job file that holds a whole one. The copy's size,

@@ -1,4 +1,4 @@
-"""Commands about stored copies: list, verify, prune."""
+"""Commands about stored copies: list and prune."""
 
 from __future__ import annotations
 
@@ -12,25 +12,22 @@ from backups.cli.dry_run import decided, decisions_table, exit_code
 from backups.cli.session import Session
 from backups.copies import list_copies
 from backups.destinations.base import Destination, DestinationConfig
-from backups.display import rate, table
-from backups.errors import BackupsError, ExitCode, StoppedError
+from backups.display import table
+from backups.errors import BackupsError, StoppedError
 from backups.job import Job
 from backups.notifications.words import human_size
 from backups.notifying import scrubbed
 from backups.pruning import prune as prune_destination
 from backups.records import Pruned
-from backups.restoring.finding import Wanted
-from backups.restoring.verify import verify as verify_copies
 from backups.retention import Decision, decide
 from backups.storing import Connections
-from backups.verification.status import Check
 
 
 def list_(arguments: argparse.Namespace, session: Session) -> int:
     """List copies with what keeps each."""
     job = session.load(arguments.job, hostname=arguments.hostname)
     now = dt.datetime.now(dt.UTC)
-    sources = _source_ids(job, arguments)
+    sources = source_ids(job, arguments)
     listed: list[dict[str, Any]] = []
 
     def list_one(config: DestinationConfig, destination: Destination) -> None:
@@ -77,55 +74,11 @@ def _list_table(listed: list[dict[str, Any]]) -> str:
     return table(headers, rows, right=("size",))
 
 
-def verify(arguments: argparse.Namespace, session: Session) -> int:
-    """Read copies back and check them; 1 when anything is wrong."""
-    job = session.load(arguments.job, hostname=arguments.hostname)
-    wanted = Wanted(
-        hostname=job.hostname,
-        sources=_source_ids(job, arguments),
-        date=arguments.date,
-        origin=arguments.destination,
-        unverified=True,
-    )
-    checks: list[Check] = []
-    with session.context(job) as context, session.stopping(), session.display.live():
-        for check in verify_copies(job, wanted, context, session.display):
-            checks.append(scrubbed(check, session.secrets.scrub))
-    if arguments.json:
-        content = {"host": job.hostname, "checks": [check.model_dump(mode="json") for check in checks]}
-        session.display.data(json.dumps(content, indent=2))
-    else:
-        session.display.out(_checks_table(checks))
-    for check in checks:
-        if check.status != "ok":
-            where = f"{check.source} at {check.destination}"
-            session.display.error(BackupsError(f"{where}: {check.status}: {check.error}", hint=check.hint))
-    return ExitCode.OK if all(check.status == "ok" for check in checks) else ExitCode.FAILED
-
-
-def _checks_table(checks: list[Check]) -> str:
-    headers = ("source", "destination", "copy", "result", "size", "seconds", "speed", "checked")
-    rows = [
-        (
-            check.source,
-            check.destination,
-            check.key or "-",
-            check.status.upper() if check.status != "ok" else "ok",
-            human_size(check.size) if check.size else "-",
-            f"{check.seconds:.1f}" if check.seconds else "-",
-            rate(check.size, check.seconds) or "-",
-            check.checked,
-        )
-        for check in checks
-    ]
-    return table(headers, rows, right=("size", "seconds", "speed"))
-
-
 def prune(arguments: argparse.Namespace, session: Session) -> int:
     """Apply retention now, or show what it would do."""
     job = session.load(arguments.job)
     now = dt.datetime.now(dt.UTC)
-    sources = _source_ids(job, arguments)
+    sources = source_ids(job, arguments)
     decisions: list[dict[str, Any]] = []
     records: list[Pruned] = []
 
@@ -195,6 +148,7 @@ def _chosen(job: Job, arguments: argparse.Namespace) -> list[DestinationConfig]:
     return [job.destination(arguments.destination)] if arguments.destination else list(job.destinations)
 
 
-def _source_ids(job: Job, arguments: argparse.Namespace) -> list[str]:
+def source_ids(job: Job, arguments: argparse.Namespace) -> list[str]:
+    """The sources that a command is about. Raises UsageError."""
     ids = arguments.source or [source.id for source in job.sources]
     return [job.source(id_).id for id_ in dict.fromkeys(ids)]

@@ -15,6 +15,7 @@ from backups.freshness import Schedule, Seen, findings, first_look, news, rememb
 from backups.job import Job
 from backups.planning import run_id
 from backups.records import Finding, Notice
+from backups.verification.status import Verification
 
 _RUN = re.compile(r"\d{8}T\d{6}Z")
 _RUN_FORM = "%Y%m%dT%H%M%SZ%z"
@@ -34,6 +35,10 @@ class Look:
     found: tuple[Finding, ...]
     told: bool
     """Whether the channels are told."""
+    verification: Verification | None = None
+    """How the last check left the copies; None before the first, and when the job wants none."""
+    new_check: bool = False
+    """It has ended since the last look."""
 
 
 def look(cloud: Cloud, name: str, group: str, *, now: dt.datetime) -> Look:
@@ -53,13 +58,23 @@ def look(cloud: Cloud, name: str, group: str, *, now: dt.datetime) -> Look:
     reports = state.reports(name, unread if before else unread[-_FIRST_READ:])
     places = [(source.id, destination.id) for source in job.sources for destination in job.destinations]
     seen = remembered(seen, places, runs, reports, schedule, now)
-    found = findings(seen, schedule, state.verification(name), [_moment(run) for run in seen.runs], now)
+    verification = state.verification(name) if job.settings.verification else None
+    new_check = verification is not None and not verification.going and verification.run != seen.check
+    seen = _with_check(seen, job, verification, now)
+    found = findings(seen, schedule, verification, [_moment(run) for run in seen.runs], now)
     due = news(seen, found, now)
     if due:
         _tell(cloud, job, pointer, seen, found, group, now)
         seen = told(seen, found, now)
     state.put_seen(seen)
-    return Look(seen, tuple(found), due)
+    return Look(seen, tuple(found), due, verification, new_check)
+
+
+def _with_check(seen: Seen, job: Job, verification: Verification | None, now: dt.datetime) -> Seen:
+    """Remember since when checks are expected, and which one was counted."""
+    counted = verification.run if verification and not verification.going else seen.check
+    since = (seen.checks_since or now) if job.settings.verification else None
+    return seen.model_copy(update={"checks_since": since, "check": counted})
 
 
 def _tell(  # noqa: PLR0913, PLR0917 - what a notice is made of
@@ -71,7 +86,7 @@ def _tell(  # noqa: PLR0913, PLR0917 - what a notice is made of
     stack: str,
     now: dt.datetime,
 ) -> None:
-    channels = [channel.id for channel in job.notifications if channel.tells_notices and channel.notify_on_failure]
+    channels = [channel.id for channel in job.notifications if channel.wants_notices]
     if not channels:
         return
     notice = Notice(

@@ -61,6 +61,11 @@ class Notification(Plugin, ABC):
         """Whether this channel is told of such a run at all."""
         return self.notify_on_success if report.outcome is Outcome.STORED else self.notify_on_failure
 
+    @property
+    def wants_notices(self) -> bool:
+        """Whether this channel is told of what is wrong between runs."""
+        return self.tells_notices and self.notify_on_failure
+
     @abstractmethod
     def send(self, report: RunReport, context: Context) -> None:
         """Tell of the run. Called on a copy whose references are resolved. Raises NotificationError."""

@@ -62,13 +62,23 @@ class Feed:
     """Reads a copy in a thread, hashes it, and writes it to gpg; ends gpg's input only when it was the right copy."""
 
     def __init__(
-        self, stored: StoredCopy, manifest: Manifest | None, sink: IO[bytes], meter: Meter, *, whole: bool
+        self,
+        stored: StoredCopy,
+        manifest: Manifest | None,
+        sink: IO[bytes],
+        meter: Meter,
+        *,
+        whole: bool,
+        also: Callable[[bytes], None] | None = None,
     ) -> None:
         self.error: BaseException | None = None
         self.on_error: Callable[[], None] = lambda: None
         """Ends the stages after it: whoever reads them then meets the end, and learns the reason from ``finish``."""
         self.complete = False
         """Everything was read, compared, and taken by gpg."""
+        self.sha256 = ""
+        """Of what was read, once that is everything."""
+        self._also = also
         self._whole = whole
         self._stored = stored
         self._manifest = manifest
@@ -108,9 +118,12 @@ class Feed:
             if self._abandoned or not (self._whole or self._sink):
                 return
             digest.update(block)
+            if self._also:
+                self._also(block)
             self._meter.bytes += len(block)
             self._write(block)
-        self._compare(digest.hexdigest())
+        self.sha256 = digest.hexdigest()
+        self._compare(self.sha256)
         if self._sink is not None:
             self._sink.close()
             self.complete = True
@@ -187,7 +200,7 @@ class Decoding:
 
 
 @contextlib.contextmanager
-def decoding(
+def decoding(  # noqa: PLR0913 - everything that a stream passes by
     stored: StoredCopy,
     manifest: Manifest | None,
     encryption: Encryption,
@@ -195,10 +208,12 @@ def decoding(
     meter: Meter,
     *,
     whole: bool = False,
+    also: Callable[[bytes], None] | None = None,
 ) -> Iterator[Decoding]:
     """Start reading a copy back; ``encryption`` has its references resolved. Leaving the block ends every child.
 
     With ``whole`` the copy is read to its end even after gpg has died, so that ``finish`` knows whether it is damaged.
+    ``also`` is shown every block of the copy.
     """
     with contextlib.ExitStack() as stack:
         call = stack.enter_context(decrypting(encryption, context))
@@ -211,7 +226,7 @@ def decoding(
             stack.callback(decompressor.close)
             gpg.stdout.close()  # the decompressor holds it now, so gpg notices when that dies
             children.append(decompressor)
-        feed = Feed(stored, manifest, gpg.stdin, meter, whole=whole)
+        feed = Feed(stored, manifest, gpg.stdin, meter, whole=whole, also=also)
         decoded = Decoding(feed, children, context)
         stack.callback(feed.abandon)
         stack.callback(context.cancel.on_stop(decoded.kill))

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 from backups.context import Context
+from backups.copies import Copy, paired, scopes
 from backups.errors import (
     BackupsError,
     CommandError,
     DestinationError,
     MissingError,
+    RestoreError,
     StoppedError,
     VerificationError,
 )
 from backups.job import Job
-from backups.restoring.decoding import MissingKeyError, StoredCopy, decoding
+from backups.restoring.decoding import MissingKeyError, StoredCopy, damaged, decoding
 from backups.restoring.finding import Wanted, find, newest
+from backups.restoring.packets import Structure
 from backups.storing import Connections
 from backups.verification.status import Check, CheckStatus
 from backups.watching import Meter, Watch
@@ -44,9 +48,28 @@ def verify(job: Job, wanted: Wanted, context: Context, watch: Watch) -> Iterator
                     yield _missing(source, id_, wanted)
                 for stored in chosen:
                     context.cancel.check()
-                    yield check_copy(job, stored, context, watch)
+                    check = check_steadily(job, stored, context, watch)
+                    yield check or _missing(source, id_, wanted)
     finally:
         connections.close()
+
+
+def check_steadily(job: Job, stored: StoredCopy, context: Context, watch: Watch) -> Check | None:
+    """Check a copy that may be replaced or removed in the meantime: that is no damage. None when it is gone.
+
+    Raises StoppedError.
+    """
+    check = check_copy(job, stored, context, watch)
+    if check.status in ("ok", "unreadable"):
+        return check
+    try:
+        now = as_it_is_now(stored)
+    except DestinationError as error:
+        watch.warn(f"{stored.destination_id} can't be asked whether {stored.copy.key} was replaced: {error}")
+        return check
+    if now is None:
+        return None
+    return check if now.copy == stored.copy else check_copy(job, now, context, watch)
 
 
 def check_copy(job: Job, stored: StoredCopy, context: Context, watch: Watch) -> Check:
@@ -59,22 +82,10 @@ def check_copy(job: Job, stored: StoredCopy, context: Context, watch: Watch) -> 
         return failure.model_copy(update={"size": meter.bytes, "seconds": time.monotonic() - meter.started})
 
     try:
-        encryption = context.secrets.resolve(job.encryption_for(job.source(key.source_id)))
-        manifest = stored.manifest()
-        with watch.follow(meter), decoding(stored, manifest, encryption, context, meter, whole=True) as decoded:
-            while decoded.output.read(_BLOCK_BYTES):
-                pass
-            by = "gpg"
-            try:
-                decoded.finish()
-            except MissingKeyError:
-                if manifest is None:
-                    raise
-                by = "not gpg: the secret key is not on this machine"
-        checked = f"size, sha256 and {by}" if manifest else f"size and {by}: there is no manifest"
+        checked = _checked(job, stored, context, watch, meter)
     except StoppedError:
         raise
-    except VerificationError as error:
+    except (VerificationError, RestoreError) as error:  # the latter: gpg was content, what it decrypted is broken
         return failed("damaged", error)
     except MissingError as error:
         return failed("missing", error)
@@ -90,6 +101,52 @@ def check_copy(job: Job, stored: StoredCopy, context: Context, watch: Watch) -> 
         size=meter.bytes,
         seconds=time.monotonic() - meter.started,
     )
+
+
+def _checked(job: Job, stored: StoredCopy, context: Context, watch: Watch, meter: Meter) -> str:
+    """Read a copy to its end; what was found right of it. Raises BackupsError for the first thing that was not."""
+    encryption = context.secrets.resolve(job.encryption_for(job.source(stored.copy.key.source_id)))
+    manifest = stored.manifest()
+    structure = Structure()
+    also = None if encryption.passphrase else structure.see
+    with (
+        watch.follow(meter),
+        decoding(stored, manifest, encryption, context, meter, whole=True, also=also) as decoded,
+    ):
+        while decoded.output.read(_BLOCK_BYTES):
+            pass
+        try:
+            decoded.finish()
+        except MissingKeyError:
+            structure.check()
+            by = "packets; not gpg, since the secret key is not on this machine"
+            if manifest is None and stored.copy.has_manifest:
+                _compare_with_older(stored, decoded.feed.sha256)
+                return f"size, sha256 and {by}"
+        else:
+            by = "gpg"
+    if manifest is not None:
+        return f"size, sha256 and {by}"
+    return f"size and {by}: {'its manifest is older' if stored.copy.has_manifest else 'there is no manifest'}"
+
+
+def _compare_with_older(stored: StoredCopy, sha256: str) -> None:
+    """Without the key nothing but the manifest can say that a copy is good, even one that is older than the copy."""
+    older = replace(stored, copy=replace(stored.copy, verified=True)).manifest()
+    if older is not None and older.sha256 != sha256:
+        raise damaged(
+            f"{stored.destination_id}: {stored.copy.key} is not what its manifest describes, and is newer than it: "
+            "it was changed, or replaced by a run that died before it wrote the manifest"
+        )
+
+
+def as_it_is_now(stored: StoredCopy) -> StoredCopy | None:
+    """The copy as its destination lists it once more; None when it does not. Raises DestinationError."""
+    key = stored.copy.key
+    scope = replace(scopes(key.hostname, [key.source_id])[0], prefix=str(key))
+    listed = sorted(stored.destination.list(scope.prefix), key=lambda one: one.key)
+    found = next((one for one in paired(scope, listed) if isinstance(one, Copy) and one.key == key), None)
+    return replace(stored, copy=found) if found else None
 
 
 def _failed(source: str, destination: str, key: str, status: CheckStatus, error: BackupsError) -> Check:

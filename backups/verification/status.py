@@ -56,25 +56,37 @@ class Verification(Record):
     checked_size: int = 0
     """Bytes that this check has read: what it cost."""
     oldest: dt.datetime | None = None
-    """When the copy that waits longest was read back last, or stored if never; None when there are no copies."""
+    """When the copy that waits longest was last read back, or first seen if never; None when there are no copies."""
     overdue: int = 0
     """Copies that were not read back within the days."""
     bad: tuple[Check, ...] = ()
     """Copies that were not found good when they were last read; one stays here until it is read as good, or is gone."""
-    more_bad: int = 0
-    """Bad ones that are not listed."""
-    found: tuple[Check, ...] = ()
-    """Those of the bad ones that this check has found."""
+    damaged: int = 0
+    """How many of them are damaged,"""
+    missing: int = 0
+    """how many are missing,"""
+    unreadable: int = 0
+    """and how many could not be read or decrypted. Of more than are listed, too."""
     left_out: dict[str, str] = Field(default_factory=dict)
     """Destinations that were not looked at, each with the reason."""
+    warnings: tuple[str, ...] = ()
+    """Why the promise of ``within_days`` can't be kept."""
+    credit: int = 0
+    """Bytes that the next check may read of copies that are not due yet."""
+    going: bool = False
+    """The check is not over, or was killed."""
     error: str = ""
-    """Why the check itself could not be made."""
-    hint: str = ""
+    """Why the check did not come to its end."""
 
     @property
-    def damaged(self) -> int:
-        """How many copies are known to be bad."""
-        return len(self.bad) + self.more_bad
+    def more_bad(self) -> int:
+        """Bad ones that are not listed."""
+        return self.damaged + self.missing + self.unreadable - len(self.bad)
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing is known to be wrong with any copy, and every destination was looked at."""
+        return not (self.damaged or self.missing or self.unreadable or self.left_out or self.error)
 
     def age_hours(self, now: dt.datetime) -> float:
         """Hours for which the copy that waits longest has not been read back; 0 when there are no copies."""

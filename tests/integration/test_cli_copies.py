@@ -126,7 +126,7 @@ def test_copy_for_a_key_that_is_elsewhere_is_checked_by_its_sha256(backups: Comm
         ended = backups("verify", backups.job, "--json", "--destination", "one")
         assert ended.code == 0, ended.err
         [check] = ended.json()["checks"]
-        assert check["checked"].startswith("size, sha256 and not gpg")
+        assert check["checked"].startswith("size, sha256 and packets; not gpg")
         bit_flipped(copy_at(backups.one))
         assert backups("verify", backups.job, "--destination", "one").code == 1
         ended = backups("restore", backups.job, "data", "--to", "back", "--from", "two")

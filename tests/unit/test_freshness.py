@@ -9,7 +9,7 @@ import pytest
 
 from backups.freshness import Place, Schedule, Seen, allowed_age, findings, first_look, news, remembered, reminder, told
 from backups.records import Finding, Outcome, Pruned, RunReport
-from backups.verification.status import Verification
+from backups.verification.status import Check, CheckStatus, Verification
 from tests.unit.reports import lost, report, result, stored
 
 NOW = dt.datetime(2026, 11, 23, 9, 0, tzinfo=dt.UTC)
@@ -167,6 +167,10 @@ def verified(**changes: Any) -> Verification:
     return Verification.model_validate({**fields, "copies": 3, "oldest": NOW - 9 * DAY, **changes})
 
 
+def bad(status: CheckStatus, key: str = "web1/2026-11-20/db.sql.gpg") -> Check:
+    return Check(source="db", destination="main", key=key, status=status, error="its sha256 differs", hint="do this")
+
+
 @pytest.mark.parametrize(
     ("verification", "found"),
     [
@@ -175,12 +179,34 @@ def verified(**changes: Any) -> Verification:
         (verified(oldest=NOW - 31 * DAY), ["unverified"]),
         (verified(overdue=1), ["unverified"]),
         (verified(finished=NOW - 4 * DAY), ["unverified"]),
-        (verified(finished=NOW - 4 * DAY, within_days=0), []),
         (verified(copies=0, oldest=None), []),
+        (verified(warnings=("'max_gib' is too low",)), ["unverified"]),
+        (verified(error="it was stopped"), ["unverified"]),
+        (verified(left_out={"far": "no answer"}), ["unreadable"]),
+        (verified(bad=(bad("damaged"), bad("missing")), damaged=2, missing=1), ["damaged", "missing", "damaged"]),
+        (verified(bad=(bad("unreadable"),), unreadable=1), ["unreadable"]),
     ],
 )
 def test_the_age_of_verification(verification: Verification | None, found: list[str]) -> None:
     assert [f.kind for f in findings(seen_after(night(DUE)), NIGHTLY, verification, [DUE], NOW)] == found
+
+
+def test_each_bad_copy_is_named_with_its_way_out_and_is_news_of_its_own() -> None:
+    seen = seen_after(night(DUE))
+    one, other = bad("damaged"), bad("damaged", "web1/2026-11-21/db.sql.gpg")
+    (first,) = found = findings(seen, NIGHTLY, verified(bad=(one,), damaged=1), [DUE], NOW)
+    assert first.text == "copy web1/2026-11-20/db.sql.gpg of 'db' at 'main' is damaged: its sha256 differs"
+    assert (first.severity, first.hint, first.key) == ("error", "do this", one.key)
+    known = told(seen, found, NOW)
+    assert not news(known, found, NOW)
+    assert news(known, findings(seen, NIGHTLY, verified(bad=(one, other), damaged=2), [DUE], NOW), NOW)
+
+
+def test_a_job_whose_copies_were_never_checked() -> None:
+    seen = seen_after(night(DUE))
+    for days, kinds_found in ((2.9, []), (3.1, ["unverified"])):
+        expected = seen.model_copy(update={"checks_since": NOW - days * DAY})
+        assert [f.kind for f in findings(expected, NIGHTLY, None, [DUE], NOW)] == kinds_found
 
 
 def test_errors_come_before_warnings() -> None:

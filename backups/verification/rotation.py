@@ -1,0 +1,145 @@
+"""Which copies a check reads back: so that each has its turn within the days, and no check reads too much. Pure.
+
+Bytes are earned evenly: a whole turn of all copies in the days of the promise. They are spent on
+
+1. copies that are due: their time is over before the check after the next one, so that one check may fail;
+2. copies that were not found good: again after a day, then after two, four, eight …;
+3. copies that were never read, the newest first, since those are the ones to be restored;
+4. copies that wait longest.
+
+The first two are read whatever was earned. What one check reads is bounded by ``max_gib`` in any case.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from backups.jobfile.settings import VerifyRules
+from backups.naming import parse_key
+from backups.notifications.words import human_size
+from backups.verification.ledger import Known
+
+GIB = 1 << 30
+DAY = dt.timedelta(days=1)
+
+_EARLY = dt.timedelta(hours=6)
+"""No two checks are exactly a day apart."""
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A copy that takes part."""
+
+    source: str
+    destination: str
+    key: str
+    known: Known
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A copy that is to be read, and why."""
+
+    copy: Waiting
+    reason: str
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """What a check does."""
+
+    turns: tuple[Turn, ...]
+    """In the order in which they are read."""
+    credit: int
+    """Bytes that were earned, before anything is read."""
+    warnings: tuple[str, ...]
+    """Why the promise can't be kept."""
+
+
+def rotate(
+    waiting: Iterable[Waiting],
+    rules: VerifyRules,
+    *,
+    now: dt.datetime,
+    since: dt.timedelta | None = None,
+    credit: int = 0,
+) -> Rotation:
+    """Choose the copies to read now.
+
+    ``since`` is the time since the last check, None before the first; ``credit`` are the bytes that it has left over.
+    """
+    copies = [copy for copy in waiting if not (copy.known.check and copy.known.check.status == "missing")]
+    span = rules.every_days * DAY
+    pause = min(since or DAY, span)
+    total = sum(copy.known.size for copy in copies)
+    credit = min(total, credit + math.ceil(total * (pause / span)))
+    bound = math.inf if rules.max_gib is None else rules.max_gib * GIB
+    turns: list[Turn] = []
+    read, late = 0, 0
+    for rank, turn in _ordered(copies, span, min(2 * pause, span / 2), now):
+        size = turn.copy.known.size
+        if rank > _AGAIN and read + size > credit:
+            continue
+        if read + size > bound:
+            late += rank == _DUE
+            continue
+        turns.append(turn)
+        read += size
+    return Rotation(tuple(turns), credit, tuple(_warnings(copies, rules, math.ceil(total * (pause / span)), late)))
+
+
+def spent(rotation: Rotation, read: int) -> int:
+    """The credit that is left after reading so many bytes."""
+    return max(0, rotation.credit - read)
+
+
+_DUE, _AGAIN, _NEVER, _LONGEST = range(4)
+
+
+def _ordered(
+    copies: Iterable[Waiting], span: dt.timedelta, ahead: dt.timedelta, now: dt.datetime
+) -> list[tuple[int, Turn]]:
+    ranked = [found for copy in copies if (found := _ranked(copy, span, ahead, now))]
+    return [(rank, turn) for rank, _, turn in sorted(ranked, key=lambda found: (*found[:2], found[2].copy.key))]
+
+
+def _ranked(copy: Waiting, span: dt.timedelta, ahead: dt.timedelta, now: dt.datetime) -> tuple[int, float, Turn] | None:
+    """Its kind, its place among those of its kind, and the turn itself; None when it must wait."""
+    known = copy.known
+    if known.check and known.tried:
+        pause = min(2 ** (known.failures - 1) * DAY, span)
+        if now + _EARLY < known.tried + pause:
+            return None
+        return _AGAIN, known.tried.timestamp(), Turn(copy, f"was {known.check.status} on {known.tried:%Y-%m-%d}")
+    due = known.waits_since + span
+    days = (now - known.waits_since).days
+    if due <= now + ahead:
+        return _DUE, due.timestamp(), Turn(copy, f"due on {due:%Y-%m-%d}")
+    if known.checked is None:
+        key = parse_key(copy.key)
+        return _NEVER, -key.date.toordinal() if key else 0, Turn(copy, "never read back")
+    return _LONGEST, due.timestamp(), Turn(copy, f"waits longest: {days} {'day' if days == 1 else 'days'}")
+
+
+def _warnings(copies: Iterable[Waiting], rules: VerifyRules, share: int, late: int) -> Iterator[str]:
+    if rules.max_gib is None:
+        return
+    bound = rules.max_gib * GIB
+    large = sorted((copy for copy in copies if copy.known.size > bound), key=lambda copy: -copy.known.size)
+    if large:
+        names = ", ".join(f"{copy.key} at {copy.destination}" for copy in large[:_MOST_NAMED])
+        more = f" and {len(large) - _MOST_NAMED} more" if len(large) > _MOST_NAMED else ""
+        size = human_size(large[0].known.size)
+        yield f"never read, since 'max_gib' is {rules.max_gib:g} and the largest has {size}: {names}{more}"
+    if share > bound:
+        needed = math.ceil(share / GIB)
+        yield (
+            f"reading every copy within {rules.every_days} days takes {needed} GiB each time; "
+            f"'max_gib' allows {rules.max_gib:g}"
+        )
+    elif late:
+        yield f"{late} due copies have to wait, since 'max_gib' allows {rules.max_gib:g} GiB each time"
