@@ -10,6 +10,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from backups.cloud.watch import Look
 from backups.records import Outcome, RunReport
+from backups.verification.status import Verification
 
 metrics = Metrics(namespace="Backups", service="backups")
 
@@ -49,6 +50,8 @@ def count_state(look: Look, now: dt.datetime) -> None:
     }
     if kept:
         values["CopiesKept"] = (MetricUnit.Count, min(kept))
+    if look.verification is not None:
+        values |= _of_verification(look.verification, now, look.new_check)
     _send({"job": job}, values)
     for place in places if len(places) <= _MOST_PLACES else ():
         values = {"HoursWithoutGoodCopy": (MetricUnit.NoUnit, _hours(place.age(now)))}
@@ -67,6 +70,19 @@ def count_look() -> None:
 def count_removed(instances: int) -> None:
     """Temporary database instances that a worker left, and the janitor removed. An alarm rings for each."""
     _send({}, {"TemporaryInstancesRemoved": (MetricUnit.Count, instances)})
+
+
+def _of_verification(status: Verification, now: dt.datetime, is_new: bool) -> Values:
+    """How the copies were found; what a check has read is counted once."""
+    values: Values = {
+        "CopiesDamaged": (MetricUnit.Count, status.damaged + status.missing),
+        "CopiesUnreadable": (MetricUnit.Count, status.unreadable + len(status.left_out)),
+        "HoursUnverified": (MetricUnit.NoUnit, round(status.age_hours(now), 2)),
+    }
+    if is_new:
+        values["CopiesVerified"] = (MetricUnit.Count, status.checked)
+        values["BytesVerified"] = (MetricUnit.Bytes, status.checked_size)
+    return values
 
 
 def _hours(age: dt.timedelta) -> float:

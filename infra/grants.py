@@ -22,6 +22,7 @@ from backups.secrets import references
 from infra.snapshot_grants import logins_of_snapshots, removing_snapshots, taking_snapshots
 
 _WRITE = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:GetObject", "s3:GetObjectVersion")
+_READ = ("s3:GetObject", "s3:GetObjectVersion")
 _LIST = ("s3:ListBucket", "s3:ListBucketVersions")
 _SETTINGS = ("s3:GetBucketObjectLockConfiguration", "s3:GetBucketVersioning")
 _PRUNE = (
@@ -62,6 +63,19 @@ class Grants:
             *(statement for job in jobs for statement in removing_snapshots(self.stack, job)),
         ]
 
+    def check(self, job: Job) -> list[iam.PolicyStatement]:
+        """For the check of one job's copies: to list and read them, and the secrets to reach and decrypt them with."""
+        encryptions = [job.encryption_for(source) for source in job.sources]
+        prefix = host_prefix(job.hostname)
+        return [
+            *(self._listing(("s3:ListBucket",), d, [f"{d.prefix}{prefix}"]) for d in _buckets(job)),
+            *(allow(_READ, self._copies(job, d)) for d in _buckets(job)),
+            *_roles([job]),
+            *self._secrets((*job.destinations, *encryptions)),
+            *self._named_keys(_DECRYPT, job),
+            *self._other_keys(_DECRYPT),
+        ]
+
     def notify(self, jobs: Iterable[Job]) -> list[iam.PolicyStatement]:
         """For the Notify function: the secrets of channels, the topics that get messages, and flag files in buckets."""
         channels = [channel for job in jobs for channel in job.notifications]
@@ -78,13 +92,13 @@ class Grants:
 
     def _prune(self, job: Job, destination: S3) -> list[iam.PolicyStatement]:
         prefixes = [f"{destination.prefix}{prefix}" for prefix in _pruned(job, destination)]
-        listing = allow(
-            _LIST,
-            [self._bucket(destination)],
-            {"StringLike": {"s3:prefix": [pattern for prefix in prefixes for pattern in (prefix, f"{prefix}*")]}},
-        )
+        listing = self._listing(_LIST, destination, prefixes)
         settings = allow(_SETTINGS, [self._bucket(destination)])
         return [listing, settings, allow(_PRUNE, [f"{self._bucket(destination)}/{prefix}*" for prefix in prefixes])]
+
+    def _listing(self, actions: Iterable[str], destination: S3, prefixes: Iterable[str]) -> iam.PolicyStatement:
+        patterns = [pattern for prefix in prefixes for pattern in (prefix, f"{prefix}*")]
+        return allow(actions, [self._bucket(destination)], {"StringLike": {"s3:prefix": patterns}})
 
     def _bucket(self, destination: S3) -> str:
         return f"arn:{self.stack.partition}:s3:::{destination.bucket}"

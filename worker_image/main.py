@@ -22,20 +22,24 @@ from backups.cloud.orchestration import load_deployed
 from backups.cloud.settling import lost
 from backups.cloud.state import State
 from backups.context import Context
-from backups.errors import BackupsError, ExitCode
+from backups.errors import BackupsError, ExitCode, StoppedError
 from backups.progress import Progress
 from backups.records import Outcome, PlanItem, Result
 from backups.running import run_source
 from backups.secrets import ScrubbingFilter
+from worker_image.check import CheckEnv, check
 from worker_image.environment import Env
 
 log = logging.getLogger("backups.worker")
+
+CHECK = "check"
+"""The argument that makes it check copies instead of making one."""
 
 EXIT_CODES = {Outcome.STORED: ExitCode.OK, Outcome.PARTIAL: ExitCode.PARTIAL, Outcome.FAILED: ExitCode.FAILED}
 
 
 def main() -> int:
-    """Run the source that the environment names. Returns the exit code."""
+    """Run the source that the environment names, or check the job's copies. Returns the exit code."""
     os.umask(0o077)
     with tempfile.TemporaryDirectory(prefix="backups-") as private:
         context = Context(tmpdir=Path(private))
@@ -43,8 +47,12 @@ def main() -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda received, _: context.cancel.set(received))
         try:
+            if sys.argv[1:] == [CHECK]:
+                return check(CheckEnv.from_env(), context)
             env = Env.from_env()
             return run(env, replace(context, staging=env.staging))
+        except StoppedError as error:
+            return error.code
         except BackupsError as error:
             log.error("%s", error)  # noqa: TRY400 - a sentence for people; its stack tells them nothing
             return error.exit_code

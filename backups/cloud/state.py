@@ -13,6 +13,7 @@
     notices/{job}/{run}/notice.json, job.json              Notice and the job file it goes by, by Watch
     watch/{job}.json                                       Seen, by Watch; what it knows of a job from look to look
     verification/{job}.json                                Verification, by the scheduled check; how the copies stand
+    verification/{job}/{destination}/{source}.json         Ledger, by the same; which copy was read back when
 
 Records only: never a secret, never a byte of a backup.
 """
@@ -30,6 +31,7 @@ from backups.freshness import Seen
 from backups.progress import ProgressRecord
 from backups.pruning.work import WorkRecord
 from backups.records import Notice, Notified, Plan, Pruned, Record, Result, RunReport, Told
+from backups.verification.ledger import Ledger
 from backups.verification.status import Verification
 
 if TYPE_CHECKING:
@@ -193,7 +195,18 @@ class State:
 
     def verification(self, job: str) -> Verification | None:
         """How a job's copies stood after its last scheduled check; None before the first."""
-        return self._get(f"verification/{job}.json", Verification)
+        key = f"verification/{job}.json"
+        # Whoever may list only these keys is told of a missing one that it is forbidden: so look first.
+        there = self._ask(f"list {key}", lambda: list(self._keys(key)), {})
+        return self._get(key, Verification) if key in there else None
+
+    def put_ledger(self, job: str, ledger: Ledger) -> None:
+        """Store what checks know of the copies of a source at a destination."""
+        self._put(f"{_ledgers(job)}{ledger.destination}/{ledger.source}.json", ledger.model_dump_json())
+
+    def ledgers(self, job: str) -> list[Ledger]:
+        """Everything that checks know of a job's copies."""
+        return self._all(_ledgers(job), Ledger)
 
     def _put(self, key: str, content: str, *, replace: bool = True) -> bool:
         condition: dict[str, Any] = {} if replace else {"IfNoneMatch": "*"}
@@ -244,6 +257,10 @@ class State:
 
 def _key(job: str, run: str, *parts: str) -> str:
     return f"{_prefix(job, run, *parts)[:-1]}.json"
+
+
+def _ledgers(job: str) -> str:
+    return f"verification/{job}/"
 
 
 def _outcome_key(job: str, channel: str) -> str:

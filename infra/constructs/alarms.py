@@ -57,6 +57,13 @@ class Alarms(Construct):
         aborted = machine.metric_aborted(period=_PERIOD)
         self._count("ExecutionsAborted", "ExecutionsAborted", aborted, "Someone stopped a run")
 
+    def watch_checks(self, machine: sfn.StateMachine) -> None:
+        """Checks that found something, or broke off."""
+        failed = machine.metric_failed(period=_PERIOD)
+        self._count("ChecksFailed", "ChecksFailed", failed, "A check of copies found something, or broke off")
+        timed_out = machine.metric_timed_out(period=_PERIOD)
+        self._count("ChecksTimedOut", "ChecksFailed", timed_out, "A check of copies took more than a day")
+
     def watch_function(self, name: str, function: lambda_.Function) -> None:
         """Errors and throttling of one function."""
         self._count(f"{name}Errors", "Errors", function.metric_errors(period=_PERIOD), f"Function {name} failed")
@@ -94,6 +101,7 @@ class Alarms(Construct):
         ):
             counted = own_metric(metric, statistic="Sum", job=name)
             self._count(f"{name}-{section}", section, counted, f"Backup job {name} {meaning}")
+        self._watch_copies(job)
         limit = allowed_age(job.settings.schedule, window_minutes) if job.settings.schedule else None
         if limit:
             hours = math.ceil(limit.total_seconds() / 3600)
@@ -104,6 +112,24 @@ class Alarms(Construct):
                 f"Backup job {name} has had no good copy at some destination for more than {hours} h",
                 # A new job has no value until the watch looks at it; that the watch is dead, WatchStopped says.
                 (_ABOVE, hours, _SILENCE_CHANGES_NOTHING),
+            )
+
+    def _watch_copies(self, job: Job) -> None:
+        """Copies that a check has not found good, or that wait too long for one."""
+        if job.settings.verification is None:
+            return
+        days = job.settings.verification.every_days
+        for id_, metric, limit, meaning in (
+            ("CopiesDamaged", "CopiesDamaged", 0, "has copies that are damaged or missing"),
+            ("CopiesUnreadable", "CopiesUnreadable", 0, "has copies that could not be read back"),
+            ("Unverified", "HoursUnverified", days * 24, f"has a copy that was not read back for {days} days"),
+        ):
+            self._alarm(
+                f"{job.name}-{id_}",
+                id_,
+                own_metric(metric, statistic="Maximum", period=_TWO_LOOKS, job=job.name),
+                f"Backup job {job.name} {meaning}",
+                (_ABOVE, limit, _SILENCE_IS_GOOD),
             )
 
     def _count(self, id_: str, section: str, metric: cloudwatch.IMetric, meaning: str) -> None:

@@ -9,6 +9,7 @@ from constructs import Construct
 
 from infra import database_grants
 from infra.acknowledged import acknowledge_wildcards
+from infra.constructs.checks import Checks
 from infra.constructs.functions import Functions
 from infra.constructs.hosts import WHY_WILD, Hosts
 from infra.constructs.schedules import Schedules
@@ -35,6 +36,7 @@ class BackupJob(Construct):
         grants: Grants,
         parameters: str,
         schedules: Schedules,
+        checks: Checks,
     ) -> None:
         super().__init__(scope, id_)
         self.name = deployed.name
@@ -65,3 +67,11 @@ class BackupJob(Construct):
         )
         if job.settings.schedule:
             schedules.add(self, job)
+        if job.settings.verification:
+            checks.add(
+                self,
+                job=job,
+                role=workers.check_role(self, job=self.name, statements=grants.check(job), file=readable[0]),
+                task_definition=self.task.task_definition_arn,
+                file={"bucket": file.s3_bucket_name, "key": file.s3_object_key},
+            )

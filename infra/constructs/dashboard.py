@@ -46,12 +46,20 @@ def _row(job: Job, window_minutes: int) -> tuple[cloudwatch.IWidget, ...]:
     age = own_metric(
         "HoursWithoutGoodCopy", statistic="Maximum", period=_LOOK, label="hours without a good copy", job=name
     )
+    waits = own_metric(
+        "HoursUnverified", statistic="Maximum", period=_LOOK, label="hours since the oldest check", job=name
+    )
     limit = allowed_age(job.settings.schedule, window_minutes) if job.settings.schedule else None
     allowed = [cloudwatch.HorizontalAnnotation(value=limit.total_seconds() / 3600, label="late")] if limit else []
     return (
         cloudwatch.SingleValueWidget(title=name, metrics=[success, seconds, size, kept], width=12, height=_HEIGHT),
         cloudwatch.GraphWidget(
-            title=f"{name}: age of its copies", left=[age], left_annotations=allowed, width=6, height=_HEIGHT
+            title=f"{name}: age of its copies",
+            left=[age],
+            right=[waits],
+            left_annotations=allowed,
+            width=6,
+            height=_HEIGHT,
         ),
         cloudwatch.GraphWidget(title=f"{name}: its runs", left=[size], right=[seconds], width=6, height=_HEIGHT),
     )

@@ -79,19 +79,8 @@ class Run(Construct):
 
     def runs_tasks_of(self, jobs: Iterable[str], roles: Iterable[iam.IRole]) -> None:
         """Allow it to run the tasks of these jobs, and to hand these roles to them."""
-        stack = Stack.of(self)
-        cluster = {"ArnEquals": {"ecs:cluster": self._workers.cluster.attr_arn}}
-        tasks = [
-            stack.format_arn(service="ecs", resource="task-definition", resource_name=f"{self._workers.family(job)}:*")
-            for job in jobs
-        ]
-        if tasks:
-            passed = [self._workers.execution_role.role_arn, *(role.role_arn for role in roles)]
-            to_tasks = {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
-            self._allow(
-                [allow(("ecs:RunTask",), tasks, cluster), allow(("iam:PassRole",), passed, to_tasks)],
-                why_wild="Every revision, since a run goes on with the one that it was planned with.",
-            )
+        why = "Every revision, since a run goes on with the one that it was planned with."
+        self._allow(self._workers.run_tasks(jobs, roles), why_wild=why)
 
     def _of_itself(self, name: str) -> list[iam.PolicyStatement]:
         """What Step Functions needs to wait for tasks, and for the Map's own executions."""
@@ -100,11 +89,8 @@ class Run(Construct):
         def states(resource: str) -> str:
             return stack.format_arn(service="states", resource=resource)
 
-        running = stack.format_arn(service="ecs", resource="task", resource_name=f"{self._workers.cluster.ref}/*")
-        rule = stack.format_arn(service="events", resource="rule", resource_name="StepFunctionsGetEventsForECSTaskRule")
         return [
-            allow(("ecs:StopTask", "ecs:DescribeTasks"), [running]),
-            allow(("events:PutTargets", "events:PutRule", "events:DescribeRule"), [rule]),
+            *self._workers.wait_for_tasks(),
             allow(("states:StartExecution",), [states(f"stateMachine:{name}")]),
             allow(("states:DescribeExecution", "states:StopExecution"), [states(f"execution:{name}/Sources:*")]),
         ]

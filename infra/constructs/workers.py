@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from aws_cdk import Duration, Stack
@@ -102,6 +102,52 @@ class Workers(Construct):
         )
         acknowledge(task, {"AwsSolutions-ECS2": "Names and numbers only; secrets are read by the worker itself."})
         return task
+
+    def check_role(
+        self, scope: Construct, *, job: str, statements: Sequence[iam.PolicyStatement], file: str
+    ) -> iam.Role:
+        """What the check of a job's copies runs as, in the place of the task's own role: it reads ``file``, does what
+        ``statements`` say, and writes what it finds.
+        """
+        role = iam.Role(scope, "CheckRole", assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"))
+        state = self._foundation.state
+        status, ledgers = f"verification/{job}.json", f"verification/{job}/*"
+        found = [state.arn_for_objects(status), state.arn_for_objects(ledgers)]
+        records = [
+            allow(("s3:GetObject",), [file]),
+            allow(("s3:GetObject", "s3:PutObject"), found),
+            allow(("s3:ListBucket",), [state.bucket_arn], {"StringLike": {"s3:prefix": [status, ledgers]}}),
+            self._foundation.allow_key(),
+        ]
+        for statement in (*records, *statements):
+            role.add_to_policy(statement)
+        acknowledge_wildcards(role, records, "Destinations and sources of one job, by their names.")
+        acknowledge_wildcards(role, statements, "The copies of one host, whose days and sources come and go.")
+        return role
+
+    def run_tasks(self, jobs: Iterable[str], roles: Iterable[iam.IRole]) -> list[iam.PolicyStatement]:
+        """For a state machine that runs the tasks of these jobs and hands these roles to them."""
+        stack = Stack.of(self)
+        cluster = {"ArnEquals": {"ecs:cluster": self.cluster.attr_arn}}
+        tasks = [
+            stack.format_arn(service="ecs", resource="task-definition", resource_name=f"{self.family(job)}:*")
+            for job in jobs
+        ]
+        if not tasks:
+            return []
+        passed = [self.execution_role.role_arn, *(role.role_arn for role in roles)]
+        to_tasks = {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
+        return [allow(("ecs:RunTask",), tasks, cluster), allow(("iam:PassRole",), passed, to_tasks)]
+
+    def wait_for_tasks(self) -> list[iam.PolicyStatement]:
+        """What Step Functions needs to wait for the end of tasks, and to stop them."""
+        stack = Stack.of(self)
+        running = stack.format_arn(service="ecs", resource="task", resource_name=f"{self.cluster.ref}/*")
+        rule = stack.format_arn(service="events", resource="rule", resource_name="StepFunctionsGetEventsForECSTaskRule")
+        return [
+            allow(("ecs:StopTask", "ecs:DescribeTasks"), [running]),
+            allow(("events:PutTargets", "events:PutRule", "events:DescribeRule"), [rule]),
+        ]
 
     def _records(self, job: str) -> list[iam.PolicyStatement]:
         def runs(what: str) -> str:

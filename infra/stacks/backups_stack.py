@@ -10,6 +10,7 @@ from constructs import Construct
 from backups.job import Job
 from infra.constructs.alarms import Alarms
 from infra.constructs.backup_job import BackupJob
+from infra.constructs.checks import Checks
 from infra.constructs.dashboard import Dashboard
 from infra.constructs.foundation import Foundation
 from infra.constructs.functions import Functions
@@ -84,6 +85,16 @@ class BackupsStack(Stack):
             schedules=schedules,
             grants=grants,
         )
+        checks = Checks(
+            self,
+            "Checks",
+            settings=settings,
+            foundation=foundation,
+            functions=functions,
+            workers=workers,
+            network=network,
+            schedules=schedules,
+        )
         made = [
             BackupJob(
                 self,
@@ -95,15 +106,17 @@ class BackupsStack(Stack):
                 grants=grants,
                 parameters=parameters,
                 schedules=schedules,
+                checks=checks,
             )
             for deployed in jobs
         ]
+        checks.finish()
         run.runs_tasks_of([job.name for job in made], [job.task.task_role for job in made])
         for deployed, job in zip(jobs, made, strict=True):
             for index, warning in enumerate(warnings(deployed.job)):
                 Annotations.of(job).add_warning_v2(f"backups:{deployed.name}:{index}", f"{deployed.path}: {warning}")
         schedules.watch(Construct(self, "Watch"), functions["watch"], [deployed.name for deployed in jobs])
-        self._alarms(foundation, functions, run, [deployed.job for deployed in jobs], settings)
+        self._alarms(foundation, functions, run, checks, [deployed.job for deployed in jobs], settings)
         Dashboard(
             self,
             "Overview",
@@ -112,7 +125,7 @@ class BackupsStack(Stack):
         )
         CfnOutput(self, "HostFolderDocument", value=on_hosts.folder_document.ref)
         CfnOutput(self, "HostFlagDocument", value=on_hosts.flag_document.ref)
-        self._outputs(foundation, network, functions, workers, run)
+        self._outputs(foundation, network, functions, workers, run, checks)
 
     def _state_machine(self, name: str) -> str:
         return self.format_arn(
@@ -120,10 +133,17 @@ class BackupsStack(Stack):
         )
 
     def _alarms(
-        self, foundation: Foundation, functions: Functions, run: Run, jobs: Sequence[Job], settings: Settings
+        self,
+        foundation: Foundation,
+        functions: Functions,
+        run: Run,
+        checks: Checks,
+        jobs: Sequence[Job],
+        settings: Settings,
     ) -> None:
         alarms = Alarms(self, "Alarms", topic=foundation.alarms, manual=settings.manual_url)
         alarms.watch_runs(run.state_machine)
+        alarms.watch_checks(checks.state_machine)
         for name, function in functions.by_name.items():
             alarms.watch_function(name, function)
         alarms.watch_queue(foundation.dead_letters)
@@ -139,6 +159,7 @@ class BackupsStack(Stack):
         functions: Functions,
         workers: Workers,
         run: Run,
+        checks: Checks,
     ) -> None:
         """What the command line, operators and tests need to find the parts."""
         outputs = {
@@ -147,6 +168,7 @@ class BackupsStack(Stack):
             "NotifyName": functions["notify"].function_name,
             "EndedName": functions["ended"].function_name,
             "WatchName": functions["watch"].function_name,
+            "ChecksArn": checks.state_machine.state_machine_arn,
             "StateBucket": foundation.state.bucket_name,
             "Cluster": workers.cluster.ref,
             "WorkerSecurityGroup": network.security_group.security_group_id,

@@ -68,7 +68,8 @@ class MachineRole:
         if not cluster.startswith("arn:"):
             cluster = f"arn:aws:ecs:{self._region}:{ACCOUNT}:cluster/{cluster}"
         self._demand(error, "ecs:RunTask", definition["taskDefinitionArn"], ecs_cluster=cluster)
-        for role in filter(None, (definition.get("taskRoleArn"), definition.get("executionRoleArn"))):
+        own = parameters.get("Overrides", {}).get("TaskRoleArn") or definition.get("taskRoleArn")
+        for role in filter(None, (own, definition.get("executionRoleArn"))):
             self._demand(error, "iam:PassRole", role, iam_PassedToService="ecs-tasks.amazonaws.com")
 
     def read_items(self, reader: Record, effective: Any, ctx: Record) -> list[Any]:

@@ -118,6 +118,12 @@ def _jobs(work: Path, database: MariaDB, mail: SmtpServer, proxy: FaultyProxy) -
             hostname="partly.example.org",
         ),
         "mute": _job(folder, {}, hostname="mute.example.org"),
+        "checked": _job(
+            folder,
+            {"destinations": [main, {"id": "second", "type": "s3", "bucket": SECOND}]},
+            hostname="checked.example.org",
+            verification={"every_days": 1},
+        ),
         "far": _job(folder, {"sources": [on_host(folder)]}, hostname="far.example.org"),
         "farheld": _job(
             folder, {"sources": [on_host(work / "big")], "destinations": [held]}, hostname="farheld.example.org"

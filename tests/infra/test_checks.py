@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from infra.bundle import ROOT
+from infra.constructs.checks import DEFINITION as CHECKS
 from infra.constructs.messages import messages_definition
 from infra.constructs.run import DEFINITION
 
@@ -62,6 +63,11 @@ def test_the_state_machine_is_valid() -> None:
 def test_the_state_machine_of_messages_is_valid(tmp_path: Path) -> None:
     (tmp_path / "messages.json").write_text(messages_definition("aws"))
     done = asl_validator(tmp_path / "messages.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_state_machine_of_checks_is_valid() -> None:
+    done = asl_validator(CHECKS)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from infra.constructs.checks import schedule_name
 from infra.constructs.functions import NAMES
 
 pytestmark = pytest.mark.xdist_group("assembly")
@@ -105,6 +106,36 @@ def test_retention_may_list_and_delete_but_never_write_a_copy(template: Template
     assert "ssm:GetParameter" not in rights
 
 
+def test_a_check_may_list_and_read_copies_and_write_what_it_finds(template: Template) -> None:
+    rights = grants(template, "JobnightlyCheckRole")
+    found = {f"{STATE}/verification/nightly.json", f"{STATE}/verification/nightly/*"}
+    (asset,) = rights["s3:GetObject"] - found - {COPIES}
+    assert "cdk-" in asset and asset.endswith(".json")
+    assert rights == {
+        "s3:GetObject": {asset, COPIES, *found},
+        "s3:PutObject": found,
+        "s3:GetObjectVersion": {COPIES},
+        "s3:ListBucket": {STATE, "arn:<AWS::Partition>:s3:::example-backups"},
+        # What reaches the copies and decrypts them: not the database's password, not the channel's.
+        "secretsmanager:GetSecretValue": {secret("backups/nightly"), secret("backups/elsewhere")},
+        "kms:Decrypt": {
+            "<FoundationKeyCE5FC256.Arn>",
+            f"arn:<AWS::Partition>:kms:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555",
+        },
+        "kms:GenerateDataKey": {"<FoundationKeyCE5FC256.Arn>"},
+    }
+    listing = [
+        statement["Condition"]["StringLike"]["s3:prefix"]
+        for name, policy in of_type(template, "AWS::IAM::Policy").items()
+        for statement in policy["PolicyDocument"]["Statement"]
+        if name.startswith("JobnightlyCheckRole") and "s3:ListBucket" in listed(statement["Action"])
+    ]
+    assert listing == [
+        ["verification/nightly.json", "verification/nightly/*"],
+        ["team-a/db1.example.org/", "team-a/db1.example.org/*"],
+    ]
+
+
 def test_lists_are_limited_to_the_job_s_host(template: Template) -> None:
     conditions = [
         statement["Condition"]
@@ -133,11 +164,12 @@ def test_only_retention_may_delete_and_only_the_state_machine_runs_tasks(templat
         name for action, names in holders.items() if "Delete" in action and "Log" not in action for name in names
     }
     assert deleting == {"Functionsretentionrole"}
-    assert holders["ecs:RunTask"] == holders["iam:PassRole"] == {"RunStateMachineRole"}
+    assert holders["ecs:RunTask"] == holders["iam:PassRole"] == {"RunStateMachineRole", "ChecksStateMachineRole"}
     assert holders["states:StartExecution"] == {
         "Functionsorchestratorrole",
         "Functionsendedrole",
         "Functionswatchrole",
+        "ChecksRole",  # of the schedules: checks only
         "RunStateMachineRole",
     }
     assert not [action for action in holders if "*" in action]
@@ -165,7 +197,7 @@ def test_the_janitor_deletes_only_what_is_tagged_staged_or_unfinished(template: 
 def test_a_schedule_is_made_after_its_group(template: Template) -> None:
     (group,) = of_type(template, "AWS::Scheduler::ScheduleGroup")
     schedules = [one for one in template["Resources"].values() if one["Type"] == "AWS::Scheduler::Schedule"]
-    assert len(schedules) == 3
+    assert len(schedules) == 4
     assert all(group in schedule["DependsOn"] for schedule in schedules)
 
 
@@ -260,14 +292,18 @@ def test_settle_and_report_touch_records_only(template: Template) -> None:
 
 
 def test_roles_are_handed_to_tasks_only(template: Template) -> None:
-    (statement,) = [
+    statements = [
         statement
         for policy in of_type(template, "AWS::IAM::Policy").values()
         for statement in policy["PolicyDocument"]["Statement"]
         if "iam:PassRole" in listed(statement["Action"])
     ]
-    assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
-    assert len(statement["Resource"]) == 3  # two jobs, and the one that starts tasks
+    assert len(statements) == 2  # of runs and of checks
+    for statement in statements:
+        assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
+    handed = [sorted(text(arn) for arn in statement["Resource"]) for statement in statements]
+    assert ["<JobnightlyCheckRole" in "".join(arns) for arns in handed].count(True) == 1
+    assert sorted(map(len, handed)) == [2, 3]  # the one that starts tasks; one job is checked, two are run
 
 
 def test_a_job_with_a_schedule_is_scheduled_and_one_without_is_not(template: Template) -> None:
@@ -327,7 +363,7 @@ def test_every_function_shares_one_asset_and_has_a_role_and_log_of_its_own(templ
 
 def test_logs_end_and_are_encrypted(template: Template) -> None:
     groups = of_type(template, "AWS::Logs::LogGroup").values()
-    assert len(groups) == len(NAMES) + 4
+    assert len(groups) == len(NAMES) + 5
     assert {group["RetentionInDays"] for group in groups} == {90}
     assert all(text(group["KmsKeyId"]) == "<FoundationKeyCE5FC256.Arn>" for group in groups)
     assert all(group["LogGroupName"].startswith("/Backups/") for group in groups)
@@ -360,11 +396,12 @@ def test_everything_that_a_person_must_hear_of_has_an_alarm(template: Template) 
             *("Errors", "Throttles") * len(NAMES),
             *("ApproximateNumberOfMessagesVisible", "TemporaryInstancesRemoved", "Looks"),
             *("RunsFailed", "RunsPartlyFailed", "RemovalsRefused") * 2,
-            "HoursWithoutGoodCopy",
+            *("ExecutionsFailed", "ExecutionsTimedOut"),  # of checks
+            *("CopiesDamaged", "CopiesUnreadable", "HoursUnverified", "HoursWithoutGoodCopy"),
         ]
     )
     for name, alarm in alarms(template):
-        if name not in ("Looks", "HoursWithoutGoodCopy"):
+        if name not in ("Looks", "HoursWithoutGoodCopy", "CopiesDamaged", "CopiesUnreadable", "HoursUnverified"):
             assert (alarm["Threshold"], alarm["TreatMissingData"]) == (1, "notBreaching")
         for actions in (alarm["AlarmActions"], alarm["OKActions"]):
             assert [text(action) for action in actions] == ["<FoundationAlarmsC79D2C89>"]
@@ -404,6 +441,42 @@ def test_the_watch_looks_every_hour_and_reads_records_alone(template: Template) 
     }
     assert "secretsmanager:GetSecretValue" not in rights
     assert not any("example-backups" in arn for arns in rights.values() for arn in arns)
+
+
+def test_a_job_is_checked_every_day_unless_it_wants_none(template: Template) -> None:
+    (schedule,) = [s for s in of_type(template, "AWS::Scheduler::Schedule").values() if s["Name"].startswith("check.")]
+    assert schedule["Name"] == "check.nightly"
+    assert (schedule["ScheduleExpression"], schedule["ScheduleExpressionTimezone"]) == (
+        "cron(0 12 * * ? *)",
+        "Europe/Berlin",
+    )
+    target = schedule["Target"]
+    assert text(target["Arn"]).startswith("<ChecksStateMachine")
+    given = json.loads(text(target["Input"]))
+    assert given.keys() == {"job", "task_definition", "role", "job_file"}
+    assert given["role"].startswith("<JobnightlyCheckRole") and given["task_definition"].startswith("<JobnightlyTask")
+
+
+def test_a_check_runs_the_worker_under_its_own_role_and_the_watch_tells(template: Template) -> None:
+    states_ = json.loads(machine(template, "Backups-checks")["DefinitionString"])["States"]
+    overrides = states_["Check"]["Parameters"]["Overrides"]
+    assert overrides["TaskRoleArn.$"] == "$.role"
+    (container,) = overrides["ContainerOverrides"]
+    assert (container["Name"], container["Command"]) == ("worker", ["check"])
+    assert states_["Check"]["Catch"][0]["Next"] == states_["Check"]["Next"] == "Look"
+    assert states_["Look"]["Parameters"]["Payload"] == {"jobs.$": "States.Array($.job)", "after": "check"}
+
+
+@pytest.mark.parametrize(("metric", "limit"), [("CopiesDamaged", 0), ("CopiesUnreadable", 0), ("HoursUnverified", 720)])
+def test_copies_that_are_not_good_or_wait_too_long_ring(template: Template, metric: str, limit: int) -> None:
+    (alarm,) = [alarm for name, alarm in alarms(template) if name == metric]
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (limit, "GreaterThanThreshold")
+    assert (alarm["TreatMissingData"], alarm["Statistic"], alarm["Period"]) == ("notBreaching", "Maximum", 7200)
+
+
+def test_a_long_name_of_a_job_still_has_a_schedule_for_its_check() -> None:
+    names = {schedule_name("a" * length) for length in (57, 58, 59, 63)}
+    assert len(names) == 4 and all(len(name) <= 64 and "." in name for name in names)
 
 
 def test_the_dashboard_has_a_row_for_each_job(template: Template) -> None:
@@ -450,6 +523,7 @@ def test_outputs_name_what_others_look_for(template: Template) -> None:
         "NotifyName",
         "EndedName",
         "WatchName",
+        "ChecksArn",
         "HostFolderDocument",
         "HostFlagDocument",
         "StateBucket",
