@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import importlib
 import io
 import json
@@ -18,6 +19,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from backups.cloud.state import MapItem
 from backups.errors import UsageError
 from backups.records import Outcome
+from backups.verification.status import Verification
 from functions.environment import Env
 from functions.observability import FunctionError, logger, observed, scrub
 from tests.jobs import job_with
@@ -149,6 +151,32 @@ def test_the_janitor_counts_what_it_removed(
     assert (sent["TemporaryInstancesRemoved"], sent["service"]) == ([1.0], "backups")
     with pytest.raises(FunctionError, match="uploads to no-such-bucket"):
         invoke("janitor", {"uploads": [{"bucket": "no-such-bucket", "prefix": "host/"}]})
+
+
+def test_a_look_after_a_check_counts_the_copies_and_not_as_the_hourly_look(
+    stack: Deployment, invoke: Invoke, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = dt.datetime.now(dt.UTC)
+    times = {"started": now, "finished": now, "oldest": now - dt.timedelta(hours=30)}
+    counts = {"copies": 9, "checked": 3, "checked_size": 500, "damaged": 1, "missing": 1, "unreadable": 2}
+    given = {"job": "nightly", "run": "c", "hostname": "web1", "within_days": 30, "left_out": {"far": "no answer"}}
+    stack.state.put_verification(Verification.model_validate({**given, **times, **counts}))
+    invoke("watch", {"jobs": ["nightly"], "after": "check"})
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    assert not [line for line in lines if "Looks" in line]
+    (of_job,) = [line for line in lines if "CopiesDamaged" in line]
+    assert {name: of_job[name] for name in of_job if name.startswith(("Copies", "Bytes", "HoursUnv"))} == {
+        "CopiesDamaged": [2.0],
+        "CopiesUnreadable": [3.0],
+        "HoursUnverified": [30.0],
+        "CopiesVerified": [3.0],
+        "BytesVerified": [500.0],
+    }
+    assert sorted(of_job["_aws"]["CloudWatchMetrics"][0]["Dimensions"][0]) == ["job", "service"]
+    invoke("watch", {"jobs": ["nightly"]})
+    output = capsys.readouterr().out
+    assert "Looks" in output
+    assert "CopiesVerified" not in output
 
 
 @pytest.mark.parametrize(("outcome", "not_stored"), [(Outcome.STORED, 0), (Outcome.PARTIAL, 1), (Outcome.FAILED, 1)])

@@ -15,6 +15,7 @@ from backups.context import Context
 from backups.errors import BackupsError
 from backups.notifications import NOTIFICATIONS
 from backups.records import Outcome
+from backups.verification.status import Check, Verification
 from tests.jobs import job_with
 from tests.servers.slack import slack_server
 from tests.unit.deployment import Deployment, deployment
@@ -89,6 +90,39 @@ def test_a_schedule_that_someone_disabled_is_noticed(stack: Deployment) -> None:
     assert [finding.kind for finding in at(stack, NOW).found] == ["disabled"]
     boto3.client("scheduler").delete_schedule(Name="nightly", GroupName=GROUP)
     assert "is gone" in at(stack, NOW).found[0].text
+
+
+def status(**changes: Any) -> Verification:
+    """How a check left the copies."""
+    fields = {"job": "nightly", "run": "20261123T080000Z", "hostname": "web1", "started": NOW, "finished": NOW}
+    return Verification.model_validate({**fields, "within_days": 30, "copies": 3, "checked": 2, **changes})
+
+
+def test_what_a_check_found_is_told_and_counted_once(stack: Deployment) -> None:
+    run(stack, NOW - HOUR)
+    bad = Check(source="etc", destination="disk", key="web1/2026-11-20/etc.tar.gpg", status="damaged", error="rotten")
+    stack.state.put_verification(status(bad=(bad,), damaged=1, going=True))
+    first = at(stack, NOW)
+    assert ([f.kind for f in first.found], first.told, first.new_check) == (["damaged"], True, False)
+    stack.state.put_verification(status(bad=(bad,), damaged=1))
+    looks = [at(stack, NOW + hours * HOUR) for hours in (1, 2)]
+    assert [(look.told, look.new_check) for look in looks] == [(False, True), (False, False)]
+    stack.state.put_verification(status(run="20261124T080000Z"))
+    over = at(stack, NOW + 3 * HOUR)
+    assert (over.found, over.told, over.new_check) == ((), True, True)
+
+
+def test_checks_that_never_come_are_noticed_unless_the_job_wants_none(stack: Deployment) -> None:
+    for days in range(5):
+        run(stack, NOW + days * 24 * HOUR - HOUR)
+        found = [f.kind for f in at(stack, NOW + days * 24 * HOUR).found]
+        assert found == (["unverified"] if days > 3 else [])
+    job = {**job_with("notifications", *CHATS), "hostname": "web1", "schedule": "30 2 * * *", "verification": None}
+    stack.state.put_verification(status(damaged=1))
+    boto3.client("ssm").delete_parameter(Name="/Backups/jobs/nightly")
+    stack.deploy(job)
+    look = at(stack, NOW + 4 * 24 * HOUR)
+    assert (look.found, look.verification, look.seen.checks_since) == ((), None, None)
 
 
 def test_only_reports_that_are_new_are_read(stack: Deployment) -> None:

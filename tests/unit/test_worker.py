@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from backups.errors import UsageError
+from worker_image.check import CheckEnv
 from worker_image.environment import Env
 
 FULL = {
@@ -31,6 +32,18 @@ def test_progress_has_a_default() -> None:
 def test_every_missing_variable_is_named() -> None:
     with pytest.raises(UsageError, match="BACKUPS_SOURCE, BACKUPS_JOB_KEY"):
         Env.from_env({**FULL, "BACKUPS_SOURCE": "", "BACKUPS_JOB_KEY": ""})
+
+
+def test_a_check_is_told_whose_copies_it_reads() -> None:
+    env = CheckEnv.from_env(FULL)
+    assert (env.job, env.job_file.bucket, env.job_file.key, env.state_bucket) == (
+        "nightly",
+        "state",
+        FULL["BACKUPS_JOB_KEY"],
+        "state",
+    )
+    with pytest.raises(UsageError, match="BACKUPS_JOB_KEY, BACKUPS_STATE_BUCKET"):
+        CheckEnv.from_env({**FULL, "BACKUPS_STATE_BUCKET": "", "BACKUPS_JOB_KEY": ""})
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "soon", "inf", "nan"])
