@@ -38,6 +38,8 @@ class Known(Record):
     """When it was last read and not found good."""
     failures: int = 0
     """How often that was since it was last found good."""
+    changed: bool = False
+    """It took the place of one that was not good, or is newer than its manifest: to be read at once."""
     check: Check | None = None
     """What was wrong with it; None when nothing is known to be."""
 
@@ -50,8 +52,10 @@ class Known(Record):
     def after(self, check: Check, now: dt.datetime) -> Known:
         """What is known once it was read, or found missing."""
         if check.status == "ok":
-            return self.model_copy(update={"checked": now, "tried": None, "failures": 0, "check": None})
-        return self.model_copy(update={"tried": now, "failures": self.failures + 1, "check": check})
+            good = {"checked": now, "tried": None, "failures": 0, "check": None, "changed": False}
+            return self.model_copy(update=good)
+        bad = {"tried": now, "failures": self.failures + 1, "check": check, "changed": False}
+        return self.model_copy(update=bad)
 
 
 class Ledger(Record):
@@ -120,9 +124,13 @@ def compared(ledger: Ledger, listed: Iterable[Copy], now: dt.datetime, *, newest
 def _known(ledger: Ledger, key: str, copy: Copy, now: dt.datetime) -> Known:
     before = ledger.copies.get(key)
     fresh = Known(size=copy.size, modified=copy.modified, manifest=copy.has_manifest, seen=now)
-    if before is None or (before.size, before.modified) != (copy.size, copy.modified):
+    if before is None:
         return fresh
-    if (copy.has_manifest and not before.manifest) or (before.check and before.check.status == "missing"):
+    is_missed = before.check is not None and before.check.status == "missing"
+    if is_missed or (before.size, before.modified) != (copy.size, copy.modified):
+        is_older = copy.has_manifest and not copy.verified  # of a run that died, or somebody wrote over the copy
+        return fresh.model_copy(update={"changed": is_older or before.check is not None})
+    if copy.has_manifest and not before.manifest:
         return fresh
     if before.manifest and not copy.has_manifest and not before.check:
         return before.after(manifest_gone(ledger.where, key), now)

@@ -3,7 +3,7 @@
 Bytes are earned evenly: a whole turn of all copies in the days of the promise. They are spent on
 
 1. copies that are due: their time is over before the check after the next one, so that one check may fail;
-2. copies that were not found good: again after a day, then after two, four, eight …;
+2. copies that were not found good, again after a day, then after two, four, eight …; and what took their place;
 3. copies that were never read, the newest first, since those are the ones to be restored;
 4. copies that wait longest.
 
@@ -115,6 +115,8 @@ def _ranked(copy: Waiting, span: dt.timedelta, ahead: dt.timedelta, now: dt.date
         if now + _EARLY < known.tried + pause:
             return None
         return _AGAIN, known.tried.timestamp(), Turn(copy, f"was {known.check.status} on {known.tried:%Y-%m-%d}")
+    if known.changed:
+        return _AGAIN, 0.0, Turn(copy, "was changed")
     due = known.waits_since + span
     days = (now - known.waits_since).days
     if due <= now + ahead:

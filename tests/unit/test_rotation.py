@@ -138,6 +138,10 @@ def test_bad_copies_are_read_again_after_one_two_and_four_days() -> None:
         assert reasons(rotate([again], UNBOUNDED, now=NOW))[0].startswith("was damaged on 2026-1")
 
 
+def test_what_was_changed_is_read_at_once() -> None:
+    assert reasons(rotate([waiting(5, changed=True), waiting(1)], UNBOUNDED, now=NOW)) == ["was changed"]
+
+
 def test_a_missing_copy_is_not_read() -> None:
     gone = waiting(1, seen=90, **bad("missing", failures=1, days=3))
     assert rotate([gone], UNBOUNDED, now=NOW).turns == ()
