@@ -22,6 +22,9 @@ from backups.records import Outcome, Pruned, Record, Result, RunReport, overall
 
 log = logging.getLogger("backups.cloud.reporting")
 
+_SETTLING = dt.timedelta(minutes=10)
+"""How long after its end a source may still have waited for Settle, with all of its tries."""
+
 
 class Finished(Record):
     """What the state machine knows when all work of an execution is over."""
@@ -115,14 +118,16 @@ def conclude_stopped(cloud: Cloud, stopped: Stopped, *, now: dt.datetime) -> Con
         told = told.model_copy(update={"outcome": outcome, "error": error, "hint": hint})
     else:
         told = _unplanned(about, Outcome.FAILED, error, hint)
-    _keep(cloud.state, told, about)
+    _keep(cloud.state, told, about, cut_off=True)
     return _conclusion(told, pointer, job)
 
 
-def _keep(state: State, told: RunReport, about: _Run) -> None:
-    """Store a report, and put on the event bus that the run has ended, and what nobody has told of its sources."""
+def _keep(state: State, told: RunReport, about: _Run, *, cut_off: bool = False) -> None:
+    """Store a report, and put on the event bus that the run has ended, and what nobody may have told of its sources."""
     state.put_report(told)
-    untold = [result for result in told.results if result.finished == about.now]  # made here, for lack of a record
+    # Those without a record of their own; of a run that was cut off also those that Settle may not have come to.
+    since = about.now - (_SETTLING if cut_off else dt.timedelta())
+    untold = [result for result in told.results if result.finished >= since]
     tell([*map(source_finished, untold), run_finished(told, about.execution)])
 
 

@@ -10,7 +10,9 @@ from typing import Any
 import boto3
 import pytest
 
+from backups.cloud import reporting
 from backups.cloud.delivery import Channel
+from backups.cloud.events import Event, RunFinished, SourceFinished
 from backups.cloud.orchestration import ObjectPointer, Request
 from backups.cloud.reporting import Conclusion, Stopped, conclude_stopped
 from backups.records import Notified, Outcome, RunReport
@@ -95,6 +97,34 @@ def test_what_is_known_is_told_to_every_channel(stack: Deployment, status: str, 
         ("b", Outcome.FAILED, error),
     ]
     assert NAME in report.link
+
+
+def test_events_tell_of_every_source_that_nobody_may_have_told_of(
+    stack: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Event] = []
+    monkeypatch.setattr(reporting, "tell", sent.extend)
+    given = planned(stack)
+    # Its worker wrote this when it was stopped, and then there was no Settle any more.
+    stack.state.put_result(result("a", Outcome.FAILED, run=RUN, finished=NOW))
+    concluded(stack, given)
+    *sources, run = sent
+    assert [source.source for source in sources if isinstance(source, SourceFinished)] == ["a", "b"]
+    assert isinstance(run, RunFinished) and (run.outcome, run.not_stored) == (Outcome.FAILED, ("a", "b"))
+    sent.clear()
+    concluded(stack, given)
+    assert sent == []  # it has told
+
+
+def test_events_do_not_tell_again_what_settle_has_told_long_ago(
+    stack: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Event] = []
+    monkeypatch.setattr(reporting, "tell", sent.extend)
+    given = planned(stack)
+    stack.state.put_result(result("a", run=RUN, finished=NOW - dt.timedelta(hours=1)))
+    concluded(stack, given)
+    assert [source.source for source in sent if isinstance(source, SourceFinished)] == ["b"]
 
 
 def test_a_run_that_was_stopped_is_never_a_success(stack: Deployment) -> None:
