@@ -223,32 +223,35 @@ def _high_water(pid: int) -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
 
 
-def measure(made: Stack, rounds: int, turn_objects: int) -> tuple[list[str], bool]:
-    """Rows of the table, and whether all of it is within the limits."""
-    alone, nights, gone, listed = [], [], [], []
+def nights(made: Stack, rounds: int) -> tuple[list[str], bool]:
+    """Rows of the table for ordinary nights, and whether they are within the limits."""
+    alone, ours, gone, listed = [], [], [], []
     for number in range(rounds):
         found, seconds = list_alone(made)
         alone.append(seconds)
         listed.append(found)
         removed, seconds = night(made, made.size.days - 2 - number)
-        nights.append(seconds)
+        ours.append(seconds)
         gone.append(removed)
-        print(f"{found} objects: listed in {alone[-1]:.1f} s, retention in {nights[-1]:.1f} s", flush=True)
+        print(f"{found} objects: listed in {alone[-1]:.1f} s, retention in {ours[-1]:.1f} s", flush=True)
     assert gone == [made.size.sources] * rounds, gone
-    peak, times = made.memory(), statistics.median(nights) / statistics.median(alone)
+    peak, times = made.memory(), statistics.median(ours) / statistics.median(alone)
     rows = [
         _row("listing alone, boto3", listed[0], "", "", statistics.median(alone), "", ""),
-        _row("a night: one day goes", listed[0], gone[0], 1, statistics.median(nights), f"{times:.2f}", f"{peak:.0f}"),
+        _row("a night: one day goes", listed[0], gone[0], 1, statistics.median(ours), f"{times:.2f}", f"{peak:.0f}"),
     ]
-    if turn_objects:
-        before = list_alone(made)[0]
-        removed, turns, seconds = in_turns(made, 1, turn_objects)
-        left = list_alone(made)[0]
-        assert left == before - 2 * removed == 4 * made.size.sources, (before, removed, left)
-        peak = max(peak, made.memory())
-        relative = f"{seconds / statistics.median(alone):.2f}"
-        rows.append(_row("all but two days go", before, removed, turns, seconds, relative, f"{made.memory():.0f}"))
     return rows, times <= MOST_TIMES and peak <= MOST_MIB
+
+
+def nearly_all(made: Stack, turn_objects: int) -> tuple[list[str], bool]:
+    """The row of the table for many turns through the state machine, and whether they are within the limit."""
+    before, alone = list_alone(made)
+    removed, turns, seconds = in_turns(made, 1, turn_objects)
+    left, _ = list_alone(made)
+    assert left == before - 2 * removed == 4 * made.size.sources, (before, removed, left)
+    peak = made.memory()
+    row = _row("all but two days go", before, removed, turns, seconds, f"{seconds / alone:.2f}", f"{peak:.0f}")
+    return [row], peak <= MOST_MIB
 
 
 def _row(*cells: object) -> str:
@@ -269,12 +272,22 @@ def main() -> int:
     arguments = parser.parse_args()
     size = Size(days=arguments.objects // 2 // arguments.sources, sources=arguments.sources)
     with workplace(arguments.directory) as work, stack(work, size, dt.datetime.now(dt.UTC)) as made:
-        rows, good = measure(made, arguments.rounds, arguments.turn)
-    if not arguments.no_write:
-        head = "| case | objects | copies that go | turns | s | against listing alone | peak MiB of the function |"
-        about = f"Measured {machine()}; median of {arguments.rounds} rounds, {size.sources} sources."
-        write_table("retention", [about, "", head, "|---|---|---|---|---|---|---|", *rows])
+        rows, good = nights(made, arguments.rounds)
+        if not arguments.no_write:  # now, since what follows takes longer
+            write(rows, arguments, size)
+        if arguments.turn:
+            more, bounded = nearly_all(made, arguments.turn)
+            rows, good = rows + more, good and bounded
+            if not arguments.no_write:
+                write(rows, arguments, size)
     return 0 if good else 1
+
+
+def write(rows: list[str], arguments: argparse.Namespace, size: Size) -> None:
+    """Put the table into the README."""
+    head = "| case | objects | copies that go | turns | s | against listing alone | peak MiB of the function |"
+    about = f"Measured {machine()}; rounds of a night: {arguments.rounds}; {size.sources} sources."
+    write_table("retention", [about, "", head, "|---|---|---|---|---|---|---|", *rows])
 
 
 if __name__ == "__main__":
