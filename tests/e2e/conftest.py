@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,14 @@ from urllib.parse import urlparse
 
 import pytest
 
+from backups.records import Result
+from local_cloud import stock
 from local_cloud.client import LocalCloud
 from local_cloud.night import Night, Plan, deploy, synthesize, worker_programs
 from local_cloud.sample import SCHEMA, odd_names
 from tests.servers import rds
 from tests.servers.faulty_proxy import FOREVER, Fault, FaultyProxy, faulty_proxy
+from tests.servers.local_cloud import wait_for
 from tests.servers.mariadb import MariaDB
 from tests.servers.slack import SlackServer, slack_server
 from tests.servers.smtp import USER, SmtpServer, smtp_server
@@ -31,6 +35,8 @@ REMOTE = "i-0123456789abcdef0"
 """A host with an SSM agent."""
 MAIN, SECOND, MISSING = "night-main", "night-second", "night-missing"
 SECRET = "backups/night"
+AWAY = "eu-central-1"
+"""Where snapshots are copied to."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,10 @@ class Scene:
     proxy: FaultyProxy
     work: Path
     assembly: Path
+    volumes: tuple[str, str, str]
+    """A volume that nobody uses, an EC2 instance's boot volume, and its other one."""
+    rds: rds.Rds
+    """The service, with a cluster of PostgreSQL."""
 
     @property
     def folder(self) -> Path:
@@ -81,7 +91,15 @@ def on_host(path: Path) -> dict[str, Any]:
     return {"id": "far", "name": "Far away", "type": "folder", "path": str(path), "host": "tag:Role=files"}
 
 
-def _jobs(work: Path, database: MariaDB, mail: SmtpServer, proxy: FaultyProxy) -> dict[str, dict[str, Any]]:
+def _jobs(  # noqa: PLR0917 - everything that jobs name
+    work: Path,
+    database: MariaDB,
+    ledger: rds.Live,
+    mail: SmtpServer,
+    proxy: FaultyProxy,
+    volume: str,
+    instance: str,
+) -> dict[str, dict[str, Any]]:
     folder = work / "odd names"
     authority = work / "authority.pem"
     authority.write_text(mail.ca_pem)
@@ -134,6 +152,14 @@ def _jobs(work: Path, database: MariaDB, mail: SmtpServer, proxy: FaultyProxy) -
             {"sources": [_on_rds()], "destinations": [held], "compression": "none"},
             hostname="databaseheld.example.org",
         ),
+        "cluster": _job(folder, {"sources": [_on_aurora()]}, hostname="cluster.example.org"),
+        "ledger": _job(folder, {"sources": [_on_postgresql(ledger)]}, hostname="ledger.example.org"),
+        "shots": _job(
+            folder,
+            {"sources": _snapshots(volume, instance), "retention": {"keep_last": 1}},
+            hostname="shots.example.org",
+        ),
+        "shot": _job(folder, {"sources": _snapshots(volume, instance)[:1]}, hostname="shot.example.org"),
         "broken": _job(work / "no such folder", {}, hostname="broken.example.org"),
     }
 
@@ -142,6 +168,38 @@ def _on_rds() -> dict[str, Any]:
     """A source of RDS; tests that run it make the database."""
     login = {"dbname": DATABASE, "dbuser": rds.USER, "dbpass": resolve("rds")}
     return {"id": "live", "name": "Live on RDS", "type": "rds", "instancename": "live-mariadb", **login}
+
+
+def _on_aurora() -> dict[str, Any]:
+    """The same of an Aurora cluster."""
+    login = {"dbname": DATABASE, "dbuser": rds.USER, "dbpass": resolve("rds")}
+    return {"id": "live", "type": "rds", "clustername": "live-aurora-postgresql-cluster", **login}
+
+
+def _on_postgresql(live: rds.Live) -> dict[str, Any]:
+    """A database of a server that is reached as any other, and the server's roles."""
+    login = {"dbname": DATABASE, "dbuser": rds.USER, "dbpass": resolve("rds")}
+    return {"id": "ledger", "type": "pgsql", "dbhost": live.host, "dbport": live.port, "globals": True, **login}
+
+
+def _snapshots(volume: str, instance: str) -> list[dict[str, Any]]:
+    """One of each kind of snapshot; those of a volume and of a database are copied to another region."""
+    return [
+        {"id": "volume", "type": "snapshot", "volume_id": volume, "copy_to_region": AWAY},
+        {"id": "machine", "type": "snapshot", "instance_id": instance},
+        {"id": "database", "type": "snapshot", "instancename": "live-mariadb", "copy_to_region": AWAY},
+        {"id": "cluster", "type": "snapshot", "clustername": "live-aurora-postgresql-cluster"},
+    ]
+
+
+def _volumes(cloud: LocalCloud) -> tuple[str, tuple[str, str, str]]:
+    """An EC2 instance with two volumes, and one more that nobody uses."""
+    ec2 = cloud.client("ec2")
+    alone, other = (ec2.create_volume(AvailabilityZone=f"{cloud.region}a", Size=size)["VolumeId"] for size in (20, 5))
+    machine = ec2.run_instances(ImageId="ami-0123456789abcdef0", MinCount=1, MaxCount=1)["Instances"][0]
+    ec2.attach_volume(VolumeId=other, InstanceId=machine["InstanceId"], Device="/dev/sdf")
+    boot = machine["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
+    return machine["InstanceId"], (alone, boot, other)
 
 
 @pytest.fixture(scope="session")
@@ -166,9 +224,12 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         cloud = stack.enter_context(LocalCloud(programs=worker_programs(), state_dir=work / "cloud", wait_scale=0.05))
         proxy = stack.enter_context(faulty_proxy(urlparse(cloud.endpoint).port or 0))
         cloud.host(REMOTE, tags={"Role": "files"})
+        instance, volumes = _volumes(cloud)
         jobs = work / "jobs"
         jobs.mkdir()
-        for name, content in _jobs(work, database, mail, proxy).items():
+        service = rds.Rds(cloud)
+        ledger = service.live("aurora-postgresql")
+        for name, content in _jobs(work, database, ledger, mail, proxy, volumes[0], instance).items():
             (jobs / f"{name}.json").write_text(json.dumps(content))
         secrets = {
             "passphrase": PASSPHRASE,
@@ -180,7 +241,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         }
         plan = Plan(jobs=jobs, buckets=(MAIN, SECOND), secrets={SECRET: secrets})
         assembly = synthesize(plan, work / "cdk.out")
-        yield Scene(deploy(cloud, plan, assembly), database, slack, mail, proxy, work, assembly)
+        yield Scene(deploy(cloud, plan, assembly), database, slack, mail, proxy, work, assembly, volumes, service)
 
 
 @pytest.fixture
@@ -208,6 +269,28 @@ def _keys_of_a_user(cloud: LocalCloud) -> dict[str, str]:
 def _random() -> bytes:
     """Half a MiB that nothing compresses, so that parts fill up."""
     return os.urandom(1 << 19)
+
+
+def plain_copy(scene: Scene, result: Result, directory: Path) -> str:
+    """The text of a copy, decrypted and decompressed by stock programs."""
+    copy, passphrase, plain = (directory / f"{result.source}.{end}" for end in ("zst.gpg", "passphrase", "plain"))
+    scene.night.download(MAIN, result.key, copy)
+    passphrase.write_text(PASSPHRASE)
+    stock.pipeline(copy, passphrase, "dd", f"of={plain}", "status=none")
+    return plain.read_text()
+
+
+def end_the_worker(scene: Scene, run: str, number: signal.Signals = signal.SIGKILL) -> None:
+    """By default kill -9, as the kernel does when memory runs out."""
+    client, cluster = scene.night.cloud.client("ecs"), scene.night.outputs["Cluster"]
+    arns = client.list_tasks(cluster=cluster)["taskArns"]
+    (task,) = [
+        task["taskArn"]
+        for task in client.describe_tasks(cluster=cluster, tasks=arns)["tasks"]
+        if {"name": "BACKUPS_RUN", "value": run} in task["overrides"]["containerOverrides"][0]["environment"]
+    ]
+    pids = wait_for(lambda: scene.night.cloud.task_processes(task), "the worker's process is not known")
+    os.kill(pids[0], number)
 
 
 def running_task(scene: Scene, run: str) -> str:

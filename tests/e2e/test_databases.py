@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +14,10 @@ import pytest
 from backups.records import Outcome, Result
 from local_cloud import stock
 from local_cloud.night import STACK, until
-from tests.e2e.conftest import MAIN, PASSPHRASE, Scene
+from tests.e2e.conftest import MAIN, PASSPHRASE, Scene, end_the_worker, plain_copy
 from tests.servers.faulty_proxy import Fault
 from tests.servers.local_cloud import wait_for
-from tests.servers.rds import Live, Rds
+from tests.servers.rds import USER, Live, Rds
 
 pytestmark = pytest.mark.xdist_group("night")
 
@@ -29,7 +28,7 @@ ROWS = 24  # of a MiB each that nothing compresses: more than all buffers on the
 @pytest.fixture(scope="module")
 def rds(scene: Scene) -> Rds:
     """The service in the cloud that the stack is deployed to."""
-    return Rds(scene.night.cloud)
+    return scene.rds
 
 
 @pytest.fixture(scope="module")
@@ -70,19 +69,6 @@ def removed(scene: Scene) -> float:
         Statistics=["Sum"],
     )["Datapoints"]
     return float(sum(point["Sum"] for point in found))
-
-
-def end_the_worker(scene: Scene, run: str, number: signal.Signals = signal.SIGKILL) -> None:
-    """By default kill -9, as the kernel does when memory runs out."""
-    client, cluster = scene.night.cloud.client("ecs"), scene.night.outputs["Cluster"]
-    arns = client.list_tasks(cluster=cluster)["taskArns"]
-    (task,) = [
-        task["taskArn"]
-        for task in client.describe_tasks(cluster=cluster, tasks=arns)["tasks"]
-        if {"name": "BACKUPS_RUN", "value": run} in task["overrides"]["containerOverrides"][0]["environment"]
-    ]
-    pids = wait_for(lambda: scene.night.cloud.task_processes(task), "the worker's process is not known")
-    os.kill(pids[0], number)
 
 
 def test_the_copy_has_exactly_the_rows_of_the_snapshot(
@@ -132,6 +118,55 @@ def test_a_worker_told_to_stop_while_it_restores_removes_its_own(
         _, result = ended(scene, "database", run)
     assert (result.outcome, result.error, result.warnings) == (Outcome.FAILED, "stopped", ())
     assert removed(scene) == before
+
+
+@pytest.fixture(scope="module")
+def aurora(rds: Rds) -> Live:
+    """A live cluster: one row, a snapshot, and one more row."""
+    database = rds.live("aurora-postgresql")
+    database.execute("CREATE TABLE orders (what TEXT); INSERT INTO orders VALUES ('before')")
+    rds.snapshot(database, f"rds:{database.cluster}-2026-11-20-02-00")
+    database.execute("INSERT INTO orders VALUES ('after the snapshot')")
+    return database
+
+
+def test_a_cluster_s_copy_has_exactly_the_rows_of_the_snapshot(
+    scene: Scene, aurora: Live, nothing_left: None, tmp_path: Path
+) -> None:
+    run = scene.night.fire("cluster", at=WHEN)
+    execution, result = ended(scene, "cluster", run)
+    assert execution["status"] == "SUCCEEDED", result
+    assert (result.outcome, result.warnings) == (Outcome.STORED, ())
+    aurora.execute("CREATE DATABASE from_rds")
+    aurora.execute(plain_copy(scene, result, tmp_path), "from_rds")
+    assert aurora.execute("SELECT what FROM orders", "from_rds") == "before\n"
+    aurora.execute("DROP DATABASE from_rds")
+
+
+def test_a_postgresql_database_and_the_roles_of_its_server(scene: Scene, aurora: Live, tmp_path: Path) -> None:
+    run = scene.night.fire("ledger", at=WHEN)
+    assert scene.night.ended("ledger", run)["status"] == "SUCCEEDED", scene.night.report("ledger", run)
+    found = {result.source: result for result in scene.night.report("ledger", run).results}
+    assert sorted(found) == ["ledger", "ledger-globals"]
+    plain = {source: plain_copy(scene, result, tmp_path) for source, result in found.items()}
+    assert f"CREATE ROLE {USER};" in plain["ledger-globals"]
+    aurora.execute("CREATE DATABASE from_live")
+    aurora.execute(plain["ledger"], "from_live")
+    assert aurora.execute("SELECT what FROM orders ORDER BY 1", "from_live") == "after the snapshot\nbefore\n"
+    aurora.execute("DROP DATABASE from_live")
+
+
+def test_a_worker_killed_before_a_cluster_has_its_instance(
+    scene: Scene, rds: Rds, aurora: Live, nothing_left: None
+) -> None:
+    with rds.fault("hold-restore"):
+        run = scene.night.fire("cluster", at=WHEN + dt.timedelta(days=1))
+        (cluster,) = wait_for(rds.temporary_clusters, "nothing was restored")
+        end_the_worker(scene, run)
+        _, result = ended(scene, "cluster", run)
+    assert result.error.startswith("the worker was killed")
+    name = cluster["DBClusterIdentifier"]
+    assert result.warnings == (f"temporary cluster {name} was left by the worker, and removed",)
 
 
 def test_a_worker_killed_while_it_dumps(scene: Scene, rds: Rds, live: Live, stall: Fault, nothing_left: None) -> None:
