@@ -40,6 +40,9 @@ _LOOK_SECONDS = 0.5
 _WRONG_PASSPHRASE = "Bad session key"  # noqa: S105 - gpg's words
 _NO_KEY = "No secret key"
 
+AFTER_DAMAGE = "restore from another destination or date, and run the job again"
+"""The way out for a copy that is not what was stored."""
+
 
 class MissingKeyError(EncryptionError):
     """The secret key of a copy for ``recipients`` is not on this machine."""
@@ -237,7 +240,7 @@ def decoding(  # noqa: PLR0913 - everything that a stream passes by
 
 def damaged(message: str) -> VerificationError:
     """The error of a copy that is not what was stored."""
-    return VerificationError(message, hint="restore from another destination or date, and run the job again")
+    return VerificationError(message, hint=AFTER_DAMAGE)
 
 
 def _of_gpg(death: CommandError) -> BackupsError:

@@ -18,7 +18,7 @@ from backups.errors import (
     VerificationError,
 )
 from backups.job import Job
-from backups.restoring.decoding import MissingKeyError, StoredCopy, damaged, decoding
+from backups.restoring.decoding import AFTER_DAMAGE, MissingKeyError, StoredCopy, damaged, decoding
 from backups.restoring.finding import Wanted, find, newest
 from backups.restoring.packets import Structure
 from backups.storing import Connections
@@ -79,6 +79,8 @@ def check_copy(job: Job, stored: StoredCopy, context: Context, watch: Watch) -> 
 
     def failed(status: CheckStatus, error: BackupsError) -> Check:
         failure = _failed(key.source_id, stored.destination_id, str(key), status, error)
+        if status == "damaged" and not failure.hint:  # gpg says what is wrong, and not what to do
+            failure = failure.model_copy(update={"hint": AFTER_DAMAGE})
         return failure.model_copy(update={"size": meter.bytes, "seconds": time.monotonic() - meter.started})
 
     try:

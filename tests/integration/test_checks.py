@@ -116,6 +116,13 @@ def test_damage_that_is_known_outlives_a_check_that_can_not_look(
     assert (memory.status.damaged, list(memory.status.left_out)) == (1, ["two"])
 
 
+def test_damage_that_gpg_alone_finds_has_a_way_out(job: Job, backups: CommandLine, tmp_path: Path) -> None:
+    bit_flipped(copy_at(backups.one))
+    copy_at(backups.one).with_name("data.tar.zst.gpg.manifest.json").unlink()
+    found = checked(job, Memory(), tmp_path)["one"]
+    assert (found.status, found.hint) == ("damaged", "restore from another destination or date, and run the job again")
+
+
 def test_damage_is_told_while_the_check_goes_on(job: Job, backups: CommandLine, tmp_path: Path) -> None:
     memory = Memory()
     bit_flipped(copy_at(backups.one))
