@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from backups.aws_sessions import new_session
 from backups.errors import SourceError
 
 CONNECT_SECONDS = 10
@@ -44,7 +45,6 @@ class Login:
 def client(service: Literal["ec2", "rds"], region: str = "", login: Login | None = None) -> Any:
     """A client of a service; without a region, of the environment's. Raises SourceError for wrong settings."""
     try:
-        import boto3
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
     except ImportError:
@@ -58,7 +58,7 @@ def client(service: Literal["ec2", "rds"], region: str = "", login: Login | None
     )
     keys = {"aws_access_key_id": login.key_id, "aws_secret_access_key": login.key} if login and login.key_id else {}
     try:
-        session = boto3.session.Session(region_name=region or None, **keys)  # type: ignore[arg-type]
+        session = new_session(region_name=region or None, **keys)
         return session.client(service, config=config)
     except (BotoCoreError, ValueError) as error:
         raise SourceError(f"{_TITLES[service]}: {error}", hint="give 'region', or set AWS_REGION") from None

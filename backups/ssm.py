@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import StringConstraints
 
+from backups.aws_sessions import new_session
 from backups.errors import BackupsError
 
 if TYPE_CHECKING:
@@ -110,12 +111,11 @@ class RemoteCommand:
 
 def client(region: str = "") -> SSMClient:
     """A client whose calls end within a minute or two, whatever the network does."""
-    import boto3
     from botocore.config import Config
 
     config = Config(connect_timeout=10, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 5})
     with _asking("use Systems Manager"):
-        return boto3.session.Session().client("ssm", region_name=region or None, config=config)
+        return new_session().client("ssm", region_name=region or None, config=config)
 
 
 def find_host(client: SSMClient, host: str) -> str:

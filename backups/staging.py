@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from backups import ssm
+from backups.aws_sessions import new_session
 from backups.errors import BackupsError, SourceError
 
 if TYPE_CHECKING:
@@ -198,10 +199,9 @@ class Lease:
 
 def s3_client() -> S3Client:
     """A client whose signed addresses do for encrypted objects too."""
-    import boto3
     from botocore.config import Config
 
-    return boto3.session.Session().client(
+    return new_session().client(
         "s3",
         config=Config(
             signature_version="s3v4",

@@ -6,11 +6,11 @@ import urllib.parse
 from typing import TYPE_CHECKING, Any
 
 import boto3
-import botocore.session
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 from botocore.exceptions import BotoCoreError
 
+from backups.aws_sessions import new_core, new_session
 from backups.context import Context
 from backups.destinations.s3_bucket import CONNECTIONS, Bucket
 from backups.destinations.s3_errors import explain
@@ -81,7 +81,7 @@ def connect(config: S3, context: Context) -> Bucket:
 def _session(config: S3) -> boto3.session.Session:
     """A session of our own, since the shared one is not for threads; with the role, if one is to be taken on."""
     secret = config.aws_secret_access_key
-    own = boto3.session.Session(
+    own = new_session(
         aws_access_key_id=config.aws_access_key_id or None,
         aws_secret_access_key=secret.get_secret_value() if secret else None,
         region_name=config.region or None,
@@ -103,7 +103,7 @@ def _session(config: S3) -> boto3.session.Session:
     fetcher = AssumeRoleCredentialFetcher(
         sts, found, config.role_arn, extra_args={"RoleSessionName": SESSION_NAME, **external}
     )
-    other = botocore.session.get_session()
+    other = new_core()
     # The name is what botocore's own sources of a role's credentials say.
     other._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")  # type: ignore[attr-defined]
     return boto3.session.Session(botocore_session=other, region_name=config.region or own.region_name)
