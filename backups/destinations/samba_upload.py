@@ -97,7 +97,6 @@ class SambaUpload(Upload):
         if self._partial[-1] not in self._links.living:
             return
         self._blocks, self._waiting = [], 0
-        self._writes.clear()
         try:
             if self._tried:
                 self._remove()
@@ -109,8 +108,11 @@ class SambaUpload(Upload):
         """On another connection if ours is gone, even when the run is stopping."""
         if self._link is None or self._link.is_cut:
             self._drop()
+            self._writes.clear()
             self._link = Link(self._links.share, None)
         try:
+            with self._link.answering(f"{self._key} can't be written", CONNECT_SECONDS):
+                self._writes.settle()
             self._close(CONNECT_SECONDS)
             tree.unlink(self._link, self._partial, CONNECT_SECONDS)
             tree.prune(self._link, self._partial[:-1])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+from smbprotocol.exceptions import SMBResponseException
 
 IN_FLIGHT = 3
 """Requests that may be without an answer. What they hold is kept, to be written again when the connection breaks."""
@@ -46,6 +49,14 @@ class Writes:
                 self._send()
             else:
                 self._receive()
+
+    def settle(self) -> None:
+        """Wait for the answers to what was sent, whatever they say: they bring the credit that any request needs."""
+        self._unsent.clear()
+        while self._sent:
+            request = self._sent.popleft().request
+            with suppress(SMBResponseException):
+                self._file.fd._write_response(request)
 
     def clear(self) -> None:
         """Forget everything."""
