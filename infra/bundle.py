@@ -22,11 +22,11 @@ ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements" / "functions.txt"
 PACKAGES = ("backups", "functions")
 
-_RECIPE = "2"
+_RECIPE = "3"
 """Raise it when this file makes another bundle of the same sources."""
 
 _AWS_SERVICES = frozenset(
-    {"events", "kms", "rds", "s3", "scheduler", "secretsmanager", "sns", "ssm", "stepfunctions", "sts", "xray"}
+    {"ec2", "events", "kms", "rds", "s3", "scheduler", "secretsmanager", "sns", "ssm", "stepfunctions", "sts", "xray"}
 )
 """What the functions and their tracer call; botocore describes four hundred services in 25 MB."""
 
