@@ -42,7 +42,7 @@ class VerifyRules(ConfigModel):
 
     max_gib: float | None = Field(100, gt=0)
     """GiB that one check reads at most, since many stores charge for what is read; `null`: whatever is due. A copy
-    that is larger is never read, and checks say so."""
+    that is larger is read alone, once as much was saved up."""
 
     schedule: str = "0 12 * * *"
     """When a deployed job's copies are checked, in the job's time zone."""

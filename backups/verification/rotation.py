@@ -7,7 +7,9 @@ Bytes are earned evenly: a whole turn of all copies in the days of the promise. 
 3. copies that were never read, the newest first, since those are the ones to be restored;
 4. copies that wait longest.
 
-The first two are read whatever was earned. What one check reads is bounded by ``max_gib`` in any case.
+The first two are read whatever was earned; the others in their order, so that a large one is saved up for. One check
+reads ``max_gib`` at most, or a single copy that is larger: once as much was earned, at no more than ``max_gib`` for each
+check, or when it is due and all copies together need no more than that.
 """
 
 from __future__ import annotations
@@ -19,7 +21,6 @@ from dataclasses import dataclass
 
 from backups.jobfile.settings import VerifyRules
 from backups.naming import parse_key
-from backups.notifications.words import human_size
 from backups.verification.ledger import Known
 
 GIB = 1 << 30
@@ -27,7 +28,6 @@ DAY = dt.timedelta(days=1)
 
 _EARLY = dt.timedelta(hours=6)
 """No two checks are exactly a day apart."""
-_MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -76,20 +76,23 @@ def rotate(
     span = rules.every_days * DAY
     pause = min(since or DAY, span)
     total = sum(copy.known.size for copy in copies)
-    credit = min(total, credit + math.ceil(total * (pause / span)))
-    bound = math.inf if rules.max_gib is None else rules.max_gib * GIB
+    share = math.ceil(total * (pause / span))
+    bound = total if rules.max_gib is None else int(rules.max_gib * GIB)
+    credit = min(total, credit + min(share, bound))
     turns: list[Turn] = []
     read, late = 0, 0
     for rank, turn in _ordered(copies, span, min(2 * pause, span / 2), now):
         size = turn.copy.known.size
-        if rank > _AGAIN and read + size > credit:
-            continue
-        if read + size > bound:
+        earned = read + size <= credit
+        alone = not read and (earned or (rank == _DUE and share <= bound))
+        if (read + size <= bound or alone) and (earned or rank <= _AGAIN):
+            turns.append(turn)
+            read += size
+        elif rank > _AGAIN:
+            break
+        else:
             late += rank == _DUE
-            continue
-        turns.append(turn)
-        read += size
-    return Rotation(tuple(turns), credit, tuple(_warnings(copies, rules, math.ceil(total * (pause / span)), late)))
+    return Rotation(tuple(turns), credit, tuple(_warnings(rules, share, late)))
 
 
 def spent(rotation: Rotation, read: int) -> int:
@@ -127,17 +130,10 @@ def _ranked(copy: Waiting, span: dt.timedelta, ahead: dt.timedelta, now: dt.date
     return _LONGEST, due.timestamp(), Turn(copy, f"waits longest: {days} {'day' if days == 1 else 'days'}")
 
 
-def _warnings(copies: Iterable[Waiting], rules: VerifyRules, share: int, late: int) -> Iterator[str]:
+def _warnings(rules: VerifyRules, share: int, late: int) -> Iterator[str]:
     if rules.max_gib is None:
         return
-    bound = rules.max_gib * GIB
-    large = sorted((copy for copy in copies if copy.known.size > bound), key=lambda copy: -copy.known.size)
-    if large:
-        names = ", ".join(f"{copy.key} at {copy.destination}" for copy in large[:_MOST_NAMED])
-        more = f" and {len(large) - _MOST_NAMED} more" if len(large) > _MOST_NAMED else ""
-        size = human_size(large[0].known.size)
-        yield f"never read, since 'max_gib' is {rules.max_gib:g} and the largest has {size}: {names}{more}"
-    if share > bound:
+    if share > rules.max_gib * GIB:
         needed = math.ceil(share / GIB)
         yield (
             f"reading every copy within {rules.every_days} days takes {needed} GiB each time; "

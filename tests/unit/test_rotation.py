@@ -155,14 +155,34 @@ def test_a_bound_that_is_too_low_says_what_is_needed() -> None:
     assert rotate(copies, VerifyRules(every_days=30, max_gib=20), now=NOW, since=DAY).warnings == ()
 
 
-def test_a_copy_above_the_bound_is_named_and_the_others_are_read() -> None:
-    large = waiting(40, size=20 * GIB, seen=29)
+def test_a_copy_above_the_bound_is_read_alone_when_it_is_due() -> None:
+    large = waiting(40, size=20 * GIB, seen=29.5)
     due = waiting(41, seen=29)
-    rotation = rotate([large, due], VerifyRules(every_days=30, max_gib=15), now=NOW, since=DAY)
-    assert [turn.copy for turn in rotation.turns] == [due]
-    assert rotation.warnings[0] == (
-        "never read, since 'max_gib' is 15 and the largest has 20.0 GB: web1/2026-10-14/db.sql.gpg at main"
-    )
+    rules = VerifyRules(every_days=30, max_gib=15)
+    rotation = rotate([large, due], rules, now=NOW, since=DAY)
+    assert [turn.copy for turn in rotation.turns] == [large]
+    assert rotation.warnings == ("1 due copies have to wait, since 'max_gib' allows 15 GiB each time",)
+    assert [turn.copy for turn in rotate([due], rules, now=NOW, since=DAY).turns] == [due]
+
+
+def test_a_copy_above_the_bound_is_saved_up_for() -> None:
+    copies = [waiting(1, size=20 * GIB), waiting(2), waiting(3)]
+    rules = VerifyRules(every_days=2, max_gib=7)  # too little for the promise
+    first = rotate(copies, rules, now=NOW, since=DAY)
+    second = rotate(copies, rules, now=NOW, since=DAY, credit=spent(first, 0))
+    third = rotate(copies, rules, now=NOW, since=DAY, credit=spent(second, 0))
+    assert (first.turns, second.turns) == ((), ())
+    assert [turn.copy for turn in third.turns] == copies[:1]
+    assert spent(third, 20 * GIB) < GIB
+
+
+@settings(max_examples=40, deadline=None)
+@given(sizes, lives)
+def test_copies_above_the_bound_cost_no_more_in_the_long_run(sizes: list[int], life: tuple[int, int, int]) -> None:
+    """Never more than one copy, or what the bound and the promise allow."""
+    every, kept, first = life
+    lived = simulated(VerifyRules(every_days=every, max_gib=10_000 / GIB), 60, sizes, kept=kept, first=first)
+    assert all(read <= max(10_000, *sizes) for read, _ in lived)
 
 
 def test_due_copies_that_must_wait_are_counted() -> None:
