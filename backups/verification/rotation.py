@@ -8,8 +8,8 @@ Bytes are earned evenly: a whole turn of all copies in the days of the promise. 
 4. copies that wait longest.
 
 The first two are read whatever was earned; the others in their order, so that a large one is saved up for. One check
-reads ``max_gib`` at most, or a single copy that is larger: once as much was earned, at no more than ``max_gib`` for each
-check, or when it is due and all copies together need no more than that.
+reads ``max_gib`` at most, or a single copy that is larger: once as much was earned, at no more than ``max_gib`` for
+each check, or when it is due and all copies together need no more than that.
 """
 
 from __future__ import annotations
