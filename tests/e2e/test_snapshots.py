@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import json
 import signal
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
-from backups.records import Outcome, RunReport
-from tests.e2e.conftest import AWAY, Scene, end_the_worker
+from backups.records import Outcome, Result, RunReport
+from tests.e2e.conftest import AWAY, Scene, end_the_worker, plain_copy
 from tests.servers.local_cloud import wait_for
 from tests.servers.rds import Rds
 
@@ -79,6 +81,43 @@ def night(scene: Scene, job: str, days: int) -> RunReport:
     run = scene.night.fire(job, at=NIGHT + dt.timedelta(days=days))
     scene.night.ended(job, run)
     return scene.night.report(job, run)
+
+
+def status_of(scene: Scene, result: Result, directory: Path) -> list[dict[str, Any]]:
+    """The snapshots that a copy tells of, by stock programs."""
+    found: list[dict[str, Any]] = json.loads(plain_copy(scene, result, directory))["snapshots"]
+    return found
+
+
+def test_two_nights(scene: Scene, rds: Rds, tmp_path: Path) -> None:
+    """Each kind is taken, complete, tagged and copied; the last night is kept, and nobody else's snapshot touched."""
+    alone, boot, other = scene.volumes
+    ec2, here = client(scene, "ec2"), scene.night.cloud.region
+    foreign = ec2.create_snapshot(VolumeId=alone)["SnapshotId"]
+    rds.client.create_db_snapshot(DBSnapshotIdentifier="made-by-hand", DBInstanceIdentifier="live-mariadb")
+    first, last = (night(scene, "shots", day) for day in range(2))
+    for report in (first, last):
+        assert report.outcome is Outcome.STORED, report.model_dump_json(indent=1)
+        assert [result.source for result in report.results] == list(SOURCES)
+    left = {source: shots(scene, "shots", source) for source in SOURCES}
+    assert {source: [region for _, region, *_ in found] for source, found in left.items()} == {
+        "volume": [here, AWAY],
+        "machine": [here, here],
+        "database": [here, AWAY],
+        "cluster": [here],
+    }
+    assert {(day, state) for found in left.values() for _, _, day, state in found} == {("2026-11-21", "complete")}
+    told = {result.source: status_of(scene, result, tmp_path) for result in last.results}
+    for source in SOURCES:
+        assert {one["id"] for one in told[source]} == {id_ for id_, *_ in left[source]}
+    assert sorted((one["of"], one["size_gib"]) for one in told["machine"]) == sorted([(boot, 8), (other, 5)])
+    assert (told["volume"][0]["of"], told["volume"][1]["copy_of"]) == (alone, told["volume"][0]["id"])
+    removed = [
+        [name for record in report.pruned for name in record.removed if " in " in name] for report in (first, last)
+    ]
+    assert [len(names) for names in removed] == [0, 7]
+    assert [one["SnapshotId"] for one in ec2.describe_snapshots(SnapshotIds=[foreign])["Snapshots"]] == [foreign]
+    assert rds.client.describe_db_snapshots(DBSnapshotIdentifier="made-by-hand")["DBSnapshots"]
 
 
 def begun(scene: Scene, run: str) -> list[Shot]:
