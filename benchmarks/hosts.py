@@ -1,15 +1,19 @@
 """A folder on a host, through the staging area, against the same folder read directly: both to one S3 server.
 
-Everything shares this machine's cores: the host's tar and curl, the worker, and the server, which has to take the data
-a second time, uncompressed, and give it back.
+Measured twice: with everything on the same cores, and with the worker on one core, host and server on the others, as far
+as one machine can be three.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+from collections.abc import Iterator, Mapping
 
 from benchmarks.buckets import KEYS, NAMES, s3_server
 from benchmarks.cases import Bench
+from benchmarks.measure import Measured
 from infra.host_documents import folder_document
 from local_cloud.client import LocalCloud
 from tests.servers.local_cloud import wait_for
@@ -21,9 +25,17 @@ STAGING, BUCKET = "bench-staging", "bench-copies"
 
 def host_cases(bench: Bench, kind: str) -> None:
     """Both ways, in turn."""
+    cores = sorted(os.sched_getaffinity(0))
+    _compare(bench, kind, "all on the same cores", set(cores), set(cores))
+    if len(cores) > 1:
+        _compare(bench, kind, "the worker on a core of its own", set(cores[:1]), set(cores[1:]))
+
+
+def _compare(bench: Bench, kind: str, how: str, worker: set[int], others: set[int]) -> None:
     with (
+        _on(others),
         s3_server(kind, bench.work, STAGING, BUCKET) as url,
-        LocalCloud(programs={}, state_dir=bench.work / f"cloud-{kind}", enforce_iam=False) as cloud,
+        LocalCloud(programs={}, state_dir=bench.work / f"cloud-{kind}-{len(worker)}", enforce_iam=False) as cloud,
     ):
         _deploy(cloud)
         cloud.host(HOST)
@@ -31,12 +43,28 @@ def host_cases(bench: Bench, kind: str) -> None:
         env = {**cloud.environment(), **credentials, "AWS_ENDPOINT_URL_S3": url}
         destination = {"type": "s3", "id": "copies", "bucket": BUCKET, "endpoint_url": url}
         on_host = {"host": HOST, "stack": STACK}
+
+        def measured(source: Mapping[str, object] | None = None) -> Measured:
+            with _on(worker):
+                return bench.ours([destination], source, env)
+
         bench.together(
             {
-                f"a folder here to a bucket, {NAMES[kind]}": lambda: bench.ours([destination], env=env),
-                f"a folder on a host, through staging, {NAMES[kind]}": lambda: bench.ours([destination], on_host, env),
+                f"a folder here to a bucket, {NAMES[kind]}, {how}": measured,
+                f"a folder on a host, through staging, {NAMES[kind]}, {how}": lambda: measured(on_host),
             }
         )
+
+
+@contextlib.contextmanager
+def _on(cores: set[int]) -> Iterator[None]:
+    """Children that are started inside run on these cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _deploy(cloud: LocalCloud) -> None:

@@ -157,6 +157,10 @@ class MariaDBServer(Server):
         first = [f"--init-file={self._first}"] if login else []
         # Its socket stands in the data directory under a short name, since its whole path may be too long for one.
         options = [f"--port={self.port}", f"--bind-address={LOOPBACK}", "--socket=s", "--pid-file=pid"]
+        # As it starts, a server removes the temporary tables of any other whose directory for them it shares.
+        temporary = self.data.with_name(f"{self.data.name}.tmp")
+        temporary.mkdir(exist_ok=True)
+        options.append(f"--tmpdir={temporary}")
         argv = [_program("mariadbd"), "--no-defaults", f"--user={_own_name()}", f"--datadir={self.data}"]
         return _sandboxed([*argv, *options, "--skip-log-bin", "--skip-name-resolve", _SMALL_LOG, *first], self._log)
 

@@ -114,7 +114,7 @@ def test_a_key_of_the_settings_is_for_the_services_only(tmp_path: Path) -> None:
         for statement in policy["PolicyDocument"]["Statement"]
         if statement["Resource"] == key and "rds." not in str(statement["Condition"])
     ]
-    assert len(statements) == 4  # two workers, retention, notify
+    assert len(statements) == 5  # two workers, the checks of copies, retention, notify
     services = {tuple(s["Condition"]["StringEquals"]["kms:ViaService"]) for s in statements}
     assert services == {tuple(f"{name}.eu-central-1.amazonaws.com" for name in ("s3", "secretsmanager", "ssm"))}
 

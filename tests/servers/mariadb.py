@@ -120,6 +120,9 @@ class MariaDB:
         as_user = f"--user={pwd.getpwuid(os.getuid()).pw_name}"
         if not data.exists():
             self._install(data, as_user)
+        # One of its own: as it starts, a server removes the temporary tables of any other from theirs.
+        temporary = self.directory / "tmp"
+        temporary.mkdir(exist_ok=True)
         for _ in range(5):  # another program may take the port between our look and the server's bind
             self.port = _free_port()
             with self.log.open("ab") as log:
@@ -127,7 +130,8 @@ class MariaDB:
                     [
                         *(*self._server(), as_user, f"--datadir={data}", "--skip-log-bin"),
                         *(f"--port={self.port}", f"--bind-address={self.host}", f"--socket={self._socket}"),
-                        *(f"--pid-file={self.directory / 'pid'}", "--skip-name-resolve", *self._options),
+                        *(f"--pid-file={self.directory / 'pid'}", f"--tmpdir={temporary}", "--skip-name-resolve"),
+                        *self._options,
                     ],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
