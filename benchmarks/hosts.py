@@ -1,7 +1,7 @@
 """A folder on a host, through the staging area, against the same folder read directly: both to one S3 server.
 
-Measured twice: with everything on the same cores, and with the worker on one core, host and server on the others, as far
-as one machine can be three.
+Measured twice: with everything on the same cores, and with the worker on one core, host and server on the others, as
+far as one machine can be three.
 """
 
 from __future__ import annotations
