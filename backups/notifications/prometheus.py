@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import ClassVar, Literal
 
-import requests
 from pydantic import SecretStr, model_validator
 
 from backups.config import WebAddress
@@ -60,6 +59,8 @@ class Prometheus(Notification):
         return self
 
     def send(self, report: RunReport, context: Context) -> None:
+        import requests
+
         login = None
         if self.password and self.username:
             login = (self.username, self.password.get_secret_value())

@@ -8,24 +8,26 @@ import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import requests
 from pydantic import SecretStr
-from requests.auth import AuthBase, HTTPBasicAuth
-from urllib3.exceptions import HTTPError
 
 from backups.context import Context
 from backups.errors import NotificationError
-from backups.notifications.base import REQUEST_SECONDS
 from backups.notifications.words import one_line
+
+if TYPE_CHECKING:
+    import requests
+
+    from backups.notifications.exchange import Answer
 
 LONGEST_WAIT = 20
 """Seconds: a service that asks for a longer pause is not waited for."""
 
-_ANSWER_BYTES = 4096  # enough for the JSON of an error, in which some services name the pause they want
+ANSWER_BYTES = 4096
+"""Enough for the JSON of an error, in which some services name the pause they want."""
+
 _ANSWER_SHOWN = 300  # characters of an error page; services answer with a word such as invalid_payload
-_CERTIFICATE = "is a proxy in between? REQUESTS_CA_BUNDLE names a file with authorities of your own"
 _SHORTEST_TOKEN = 12  # characters of a part of an address that is no mere word
 _LONGEST_SECRET = 1000  # characters at the end of a cut answer that may be a part of one, which no scrubber knows
 
@@ -59,20 +61,6 @@ class Call:
     """The key of the job file that the address comes from."""
 
 
-@dataclass(frozen=True)
-class _Answer:
-    status: int
-    body: str
-    retry_after: str
-
-
-class _OwnLogin(AuthBase):
-    """No login but what the call brings: without this, a ~/.netrc would replace its Authorization header."""
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        return request
-
-
 def post_json(
     url: SecretStr, payload: dict[str, Any], context: Context, *, service: str, hints: Mapping[int, str] = _HINTS
 ) -> None:
@@ -92,11 +80,13 @@ def request(call: Call, context: Context, session: requests.Session | None = Non
 
     ``session`` is for many requests to the same service.
     """
-    answer = _ask(call, session)
+    from backups.notifications.exchange import ask
+
+    answer = ask(call, session)
     wait = _pause(answer)
     if wait is not None:
         context.pause(wait)
-        answer = _ask(call, session)
+        answer = ask(call, session)
     _check(call, answer, context)
 
 
@@ -113,35 +103,7 @@ def hide_address(address: str, context: Context) -> None:
             context.secrets.scrub.add(part)
 
 
-def _ask(call: Call, session: requests.Session | None) -> _Answer:
-    login = HTTPBasicAuth(*(text.encode() for text in call.login)) if call.login else _OwnLogin()
-    try:
-        with (session or requests).request(
-            call.method,
-            call.address,
-            data=call.body,
-            headers={"Content-Type": call.content_type, **call.headers},
-            auth=login,
-            timeout=REQUEST_SECONDS,
-            allow_redirects=False,  # what the request holds is for this service alone
-            stream=True,
-        ) as response:
-            body = response.raw.read(_ANSWER_BYTES, decode_content=True) or b""
-            return _Answer(response.status_code, body.decode(errors="replace"), response.headers.get("Retry-After", ""))
-    except requests.Timeout:
-        raise NotificationError(f"{call.service}: no answer within {REQUEST_SECONDS} s") from None
-    except requests.exceptions.SSLError:
-        raise NotificationError(
-            f"{call.service}: its certificate can't be trusted", hint=_CERTIFICATE, permanent=True
-        ) from None
-    except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema):
-        raise NotificationError(f"{call.service}: '{call.setting}' is no web address", permanent=True) from None
-    except (requests.RequestException, HTTPError, OSError, UnicodeError) as error:
-        # its text is left out: libraries show the address in it
-        raise NotificationError(f"{call.service}: the connection failed ({type(error).__name__})") from None
-
-
-def _pause(answer: _Answer) -> float | None:
+def _pause(answer: Answer) -> float | None:
     """Seconds to wait before the one repetition that a busy service asks for; None when there is none."""
     if answer.status != HTTPStatus.TOO_MANY_REQUESTS:
         return None
@@ -162,11 +124,11 @@ def _pause_in_body(body: str) -> float:
     return float(str((inner if isinstance(inner, dict) else content).get("retry_after", "")))
 
 
-def _check(call: Call, answer: _Answer, context: Context) -> None:
+def _check(call: Call, answer: Answer, context: Context) -> None:
     if 200 <= answer.status < 300:
         return
     words = context.secrets.scrub(one_line(answer.body))
-    if len(answer.body.encode()) >= _ANSWER_BYTES:
+    if len(answer.body.encode()) >= ANSWER_BYTES:
         words = words[:-_LONGEST_SECRET]
     words = words[:_ANSWER_SHOWN]
     message = f"{call.service} answered {answer.status}" + (f": {words}" if words else "")

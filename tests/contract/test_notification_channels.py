@@ -48,7 +48,7 @@ ABOUT = {
 @pytest.fixture(params=SERVICES, ids=lambda service: service.type_)
 def service(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Service:
     """Each in turn, with servers that never answer given up after a moment."""
-    for module in ("webhook", "sns", "apprise"):
+    for module in ("exchange", "sns", "apprise"):
         monkeypatch.setattr(f"backups.notifications.{module}.REQUEST_SECONDS", 0.3)
     found = request.param
     assert isinstance(found, Service)

@@ -114,7 +114,7 @@ def unused_port() -> int:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that never answers is given up after a moment."""
     monkeypatch.setattr("backups.notifications.smtp.REQUEST_SECONDS", 0.3)
-    monkeypatch.setattr("backups.notifications.webhook.REQUEST_SECONDS", 0.3)
+    monkeypatch.setattr("backups.notifications.exchange.REQUEST_SECONDS", 0.3)
 
 
 # Mail
