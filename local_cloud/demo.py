@@ -171,6 +171,15 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _not_lost(unraisable: sys.UnraisableHookArgs) -> None:
+    """A signal that comes in the middle of a destructor can't end anything from there: let it come again."""
+    if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+        return
+    signal.signal(signal.SIGALRM, _stop)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+
+
 def main() -> int:
     """Show it. Returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -185,6 +194,7 @@ def main() -> int:
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup, or a shell in the background, would have it
             signal.signal(number, _stop)
+    sys.unraisablehook = _not_lost
     start = time.monotonic()
     try:
         with contextlib.ExitStack() as stack:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -32,7 +33,7 @@ def test_every_table_is_measured_and_written(tmp_path: Path) -> None:
     assert {name: len(found) for name, found in rows.items()} == {
         "folder": 4,
         "buckets": 2,
-        "hosts": 2,
+        "hosts": 4 if len(os.sched_getaffinity(0)) > 1 else 2,
         "destinations": 4 + bool(shutil.which("smbclient")),
     }
     assert all(float(cell) > 0 for found in rows.values() for row in found for cell in row[1:3])
