@@ -58,8 +58,11 @@ class Session:
 
     @contextlib.contextmanager
     def interrupted(self) -> Iterator[None]:
-        """The first signal ends the work at once, whatever it waits for; for work that has nothing to put in order."""
-        with _handling(self._interrupt):
+        """The first signal ends the work at once, whatever it waits for; for work that has nothing to put in order.
+
+        More of them change nothing, up to the end of the process: they would interrupt how it ends.
+        """
+        with _handling(self._interrupt, for_good=lambda: self.cancel.stopped):
             yield
 
     def _stop(self, number: int) -> None:
@@ -89,7 +92,7 @@ class Session:
 
 
 @contextlib.contextmanager
-def _handling(react: Callable[[int], None]) -> Iterator[None]:
+def _handling(react: Callable[[int], None], for_good: Callable[[], bool] = lambda: False) -> Iterator[None]:
     def handler(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         react(number)
 
@@ -101,5 +104,6 @@ def _handling(react: Callable[[int], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        for number in chosen:
-            signal.signal(number, before[number])
+        if not for_good():
+            for number in chosen:
+                signal.signal(number, before[number])

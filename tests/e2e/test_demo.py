@@ -72,7 +72,7 @@ def test_a_signal_leaves_nothing_behind(tmp_path: Path, moment: str, signals: tu
         rest, _ = process.communicate(timeout=120)
     assert process.returncode == 130, seen + rest
     assert "stopped" in rest
-    assert "Traceback" not in rest
+    assert "Traceback" not in rest, rest
     with contextlib.suppress(NightError):
         until(lambda: None if _left_behind(process.pid, tmp_path) else True, "", 30)
     assert _left_behind(process.pid, tmp_path) == []
