@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import logging
@@ -33,6 +34,8 @@ def backup(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: object) -> int:
     given = vars(arguments)
+    # When all is said and the exit code is known, Ctrl-C would only get a traceback out of Python's own end.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     os.umask(0o077)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
