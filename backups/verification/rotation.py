@@ -80,17 +80,20 @@ def rotate(
     bound = total if rules.max_gib is None else int(rules.max_gib * GIB)
     credit = min(total, credit + min(share, bound))
     turns: list[Turn] = []
-    read, late = 0, 0
+    read, late, waits = 0, 0, False
     for rank, turn in _ordered(copies, span, min(2 * pause, span / 2), now):
         size = turn.copy.known.size
         earned = read + size <= credit
         alone = not read and (earned or (rank == _DUE and share <= bound))
-        if (read + size <= bound or alone) and (earned or rank <= _AGAIN):
+        if rank > _AGAIN and (waits or not earned):
+            break  # what is earned is saved, for this one or for one before it
+        if read + size <= bound or alone:
             turns.append(turn)
             read += size
         elif rank > _AGAIN:
             break
         else:
+            waits = True
             late += rank == _DUE
     return Rotation(tuple(turns), credit, tuple(_warnings(rules, share, late)))
 

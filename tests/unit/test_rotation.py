@@ -176,6 +176,18 @@ def test_a_copy_above_the_bound_is_saved_up_for() -> None:
     assert spent(third, 20 * GIB) < GIB
 
 
+def test_nothing_spends_what_a_large_copy_that_was_bad_is_saved_up_for() -> None:
+    large = waiting(40, size=20 * GIB, seen=29, **bad("unreadable", failures=1, days=2))
+    copies = [large, waiting(1, size=GIB)]
+    rules = VerifyRules(every_days=2, max_gib=7)
+    credit, read = 0, []
+    for _ in range(3):
+        rotation = rotate(copies, rules, now=NOW, since=DAY, credit=credit)
+        read.append([turn.copy for turn in rotation.turns])
+        credit = spent(rotation, sum(turn.copy.known.size for turn in rotation.turns))
+    assert read == [[], [], [large]]
+
+
 @settings(max_examples=40, deadline=None)
 @given(sizes, lives)
 def test_copies_above_the_bound_cost_no_more_in_the_long_run(sizes: list[int], life: tuple[int, int, int]) -> None:
