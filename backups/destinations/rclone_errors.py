@@ -20,6 +20,11 @@ _DENIED = re.compile(
 )
 _FULL = re.compile(r"no space left|quota ?exceeded|insufficient[ _](storage|space)|disk full", re.IGNORECASE)
 _CONFIG = re.compile(r"didn't find section in config file|couldn't (?:decrypt|find type|load config)|wrong password")
+_LOCKED = re.compile(r"\b423\b")
+
+
+class LockedError(DestinationError):
+    """The server has not let go of a file yet, such as one whose transfer was broken off."""
 
 
 def explain(status: int | None, stderr: str, doing: str) -> DestinationError:
@@ -38,6 +43,8 @@ def explain(status: int | None, stderr: str, doing: str) -> DestinationError:
         )
     if status in (_DIRECTORY_NOT_FOUND, _FILE_NOT_FOUND) or _MISSING.search(stderr):
         return MissingError(text, hint="check remote and path; the folder or bucket is never made here")
+    if _LOCKED.search(stderr):
+        return LockedError(text, hint="something else writes to it; rclone's own manual of the type may say more")
     return DestinationError(text, hint="rclone's own manual of the remote's type may say more")
 
 

@@ -11,10 +11,12 @@ import logging
 import os
 import signal
 import subprocess
+import time
 from typing import Any
 
 from backups.commands import Command
 from backups.destinations.base import Upload
+from backups.destinations.rclone_errors import LockedError
 from backups.destinations.rclone_hidden import clear_up, replaced_name, waiting_name
 from backups.destinations.rclone_remote import Remote
 from backups.destinations.rclone_tree import read_known, remove_folder
@@ -27,6 +29,8 @@ HASHES = ("sha256", "sha512", "sha1", "md5")
 
 _ABORT_SECONDS = 30.0
 _GRACE_SECONDS = 5.0
+_LOCKED_SECONDS = 0.5
+"""Between two looks whether the server has noticed by now that a transfer was broken off."""
 
 _REPLACE = "--ignore-times"
 """Without it rclone takes a file of the same size for the same where the remote knows neither times nor hashes."""
@@ -134,14 +138,20 @@ class RcloneUpload(Upload):
 
     def _forget(self, name: str) -> None:
         """Remove a hidden file. What stays is removed by a run after a day."""
-        try:
-            self._remote.ask(
-                "deletefile", self._remote.target(name), doing=self._doing, timeout=_ABORT_SECONDS, must_end=True
-            )
-        except MissingError:
-            pass
-        except BackupsError as error:
-            log.warning("%s; a run after a day will remove %s", error, self._remote.target(name))
+        deadline = time.monotonic() + _ABORT_SECONDS
+        command = ("deletefile", self._remote.target(name))
+        while True:
+            try:
+                self._remote.ask(*command, doing=self._doing, timeout=_ABORT_SECONDS, must_end=True)
+            except MissingError:
+                return
+            except BackupsError as error:
+                if not isinstance(error, LockedError) or time.monotonic() > deadline:
+                    log.warning("%s; a run after a day will remove %s", error, self._remote.target(name))
+                    return
+            else:
+                return
+            time.sleep(_LOCKED_SECONDS)
 
     def abort(self) -> None:
         """End rclone, and remove what it has written."""

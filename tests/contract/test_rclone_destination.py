@@ -8,13 +8,14 @@ import signal
 import stat
 import uuid
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backups.context import Cancel, Context
-from backups.destinations import Destination
+from backups.destinations import Destination, rclone_remote
 from backups.destinations.rclone import Rclone
 from backups.destinations.rclone_upload import RcloneUpload
 from backups.errors import DestinationError, MissingError, StoppedError, VerificationError
@@ -193,6 +194,24 @@ upload = connect().create(sys.argv[2])
 upload.write(b"the new one")
 upload.commit(11, hashlib.sha256(b"the new one").hexdigest())
 """
+
+
+def test_a_file_that_the_server_still_locks_is_removed_a_moment_later(
+    webdav_server: RcloneServe, folder: str, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may not know yet that the transfer was broken off."""
+    name = "host/.backups-0123456789abcdef.partial"
+    monkeypatch.setattr("backups.destinations.rclone_upload.waiting_name", lambda _: name)
+    monkeypatch.setitem(
+        rclone_remote._ENVIRONMENT, "RCLONE_LOW_LEVEL_RETRIES", "1"
+    )  # it would wait itself
+    with settings(webdav_server, folder).connect(context) as destination:
+        upload = destination.create("host/a.gpg")
+        upload.write(b"x")  # so little that rclone has not begun to send it
+        (webdav_server.root / folder / "host").mkdir()
+        assert webdav_server.lock(f"{folder}/{name}", seconds=1) == HTTPStatus.CREATED
+        upload.abort()
+    assert hidden(webdav_server, folder) == []
 
 
 @pytest.mark.parametrize("key", [KEY, "at the top.tar.gpg"])

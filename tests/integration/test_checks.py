@@ -6,7 +6,6 @@ import datetime as dt
 import json
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -30,6 +29,7 @@ from backups.verification.status import Check, Verification
 from backups.watching import Meter
 from tests.integration.damage import bit_flipped, truncated
 from tests.servers.command_line import HOST, CommandLine
+from tests.servers.gpg_home import gpg_home
 
 NOW = dt.datetime(2026, 11, 26, 12, 0, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
@@ -236,20 +236,16 @@ def test_books_that_can_not_be_read_leave_the_status_as_it_was(job: Job, tmp_pat
 @pytest.fixture
 def for_a_key(backups: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Job]:
     """Copies for a public key whose secret key is elsewhere."""
-    owner = Path(tempfile.mkdtemp(prefix="key-"))  # short: the agent's socket has a path of at most 107 bytes
-    gpg = ["gpg", "--homedir", str(owner), "--batch", "--quiet"]
-    subprocess.run([*gpg, "--passphrase", "", "--quick-gen-key", "b@example.org"], check=True, capture_output=True)
-    key = subprocess.run([*gpg, "--armor", "--export"], check=True, capture_output=True).stdout.decode()
-    try:
+    with gpg_home() as owner:
+        gpg = ["gpg", "--homedir", str(owner), "--batch", "--quiet"]
+        subprocess.run([*gpg, "--passphrase", "", "--quick-gen-key", "b@example.org"], check=True, capture_output=True)
+        key = subprocess.run([*gpg, "--armor", "--export"], check=True, capture_output=True).stdout.decode()
         (tmp_path / "empty").mkdir(mode=0o700)
         monkeypatch.setenv("GNUPGHOME", str(tmp_path / "empty"))
         (backups.data / "more").write_bytes(bytes(range(256)) * 4000)
         backups.write_job(encryption={"recipients": [key]}, compression="none", verification={"every_days": 1})
         assert backups("run", backups.job).code == 0
         yield load_job(backups.job)
-    finally:
-        subprocess.run(["gpgconf", "--homedir", str(owner), "--kill", "all"], check=True)
-        shutil.rmtree(owner)
 
 
 def test_without_the_key_the_sha256_and_the_packets_are_checked(

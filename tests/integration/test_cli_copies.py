@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from tests.integration.damage import bit_flipped, replaced_by_other_content, truncated, with_wrong_manifest
 from tests.servers.command_line import HOST, CommandLine
 from tests.servers.fake_path import FakePath
+from tests.servers.gpg_home import gpg_home
 
 
 @pytest.fixture
@@ -113,11 +113,8 @@ def test_old_copy_without_a_manifest_is_checked_by_gpg_alone(stored: CommandLine
 
 def test_copy_for_a_key_that_is_elsewhere_is_checked_by_its_sha256(backups: CommandLine) -> None:
     """The machine that backs up needs no secret key, and should have none."""
-    owner = Path(tempfile.mkdtemp(prefix="key-"))  # short: the agent's socket has a path of at most 107 bytes
-    home = owner / ".gnupg"
-    home.mkdir(mode=0o700)
-    gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet"]
-    try:
+    with gpg_home() as home:
+        gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet"]
         subprocess.run([*gpg, "--passphrase", "", "--quick-gen-key", "b@example.org"], check=True, capture_output=True)
         key = subprocess.run([*gpg, "--armor", "--export"], check=True, capture_output=True).stdout.decode()
         backups.env["HOME"] = str(backups.directory)  # the key ring of this user must stay as it is
@@ -132,11 +129,8 @@ def test_copy_for_a_key_that_is_elsewhere_is_checked_by_its_sha256(backups: Comm
         ended = backups("restore", backups.job, "data", "--to", "back", "--from", "two")
         assert ended.code == 1
         assert "gpg --import" in ended.err
-        backups.env["HOME"] = str(owner)
+        backups.env["GNUPGHOME"] = str(home)
         assert backups("restore", backups.job, "data", "--to", "back", "--from", "two").code == 0
-    finally:
-        subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=True)
-        shutil.rmtree(owner)
     assert (backups.directory / "back" / "data" / "hello.txt").read_text() == "hello\n"
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from backups.naming import Compression
 from tests.contract.streams import children
 from tests.integration.scripted import nothing_left
 from tests.servers.fake_path import FakePath
+from tests.servers.gpg_home import gpg_home
 
 PLAIN = b"CREATE TABLE secrets;\n" * 5_000
 
@@ -59,17 +58,14 @@ def stock_gpg(*arguments: str, home: Path, data: bytes = b"") -> bytes:
 
 @pytest.fixture(scope="module")
 def people() -> Iterator[dict[str, Person]]:
-    """Two real keys. Their homes have short paths: an agent's socket can't have a long one."""
-    found = {}
-    for name in ("ada", "bob"):
-        home = Path(tempfile.mkdtemp(prefix=f"{name}-"))
-        stock_gpg("--passphrase", "", "--quick-generate-key", f"{name}@example.com", "future-default", home=home)
-        armored = stock_gpg("--armor", "--export", f"{name}@example.com", home=home).decode()
-        found[name] = Person(home, armored)
-    yield found
-    for person in found.values():
-        subprocess.run(["gpgconf", "--homedir", str(person.home), "--kill", "all"], check=True)
-        shutil.rmtree(person.home)
+    """Two real keys."""
+    with gpg_home() as first, gpg_home() as second:
+        found = {}
+        for name, home in (("ada", first), ("bob", second)):
+            stock_gpg("--passphrase", "", "--quick-generate-key", f"{name}@example.com", "future-default", home=home)
+            armored = stock_gpg("--armor", "--export", f"{name}@example.com", home=home).decode()
+            found[name] = Person(home, armored)
+        yield found
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import http.client
 import socket
 import subprocess
 import sys
@@ -74,6 +76,16 @@ class RcloneServe:
                 self.kill()
                 raise RuntimeError(f"rclone did not start:\n{log.read_text()}")
             time.sleep(0.05)
+
+    def lock(self, path: str, seconds: int) -> int:
+        """Lock a file of a WebDAV server, which makes it; returns the status of the answer."""
+        scope = b'<lockinfo xmlns="DAV:"><lockscope><exclusive/></lockscope><locktype><write/></locktype></lockinfo>'
+        token = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        headers = {"Timeout": f"Second-{seconds}", "Authorization": f"Basic {token}"}
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        with contextlib.closing(connection):
+            connection.request("LOCK", f"/{path}", body=scope, headers=headers)
+            return connection.getresponse().status
 
     def kill(self) -> None:
         """End it as a power cut would."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 
 from backups.errors import VerificationError
 from backups.restoring.packets import Structure
+from tests.servers.gpg_home import gpg_home
 
 BLOCK = 1 << 16
 
@@ -23,10 +22,8 @@ def gpg(home: Path, *arguments: str, data: bytes = b"") -> bytes:
 
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
-    home = Path(tempfile.mkdtemp(prefix="key-"))  # short: the agent's socket has a path of at most 107 bytes
-    yield home
-    subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False, capture_output=True)
-    shutil.rmtree(home, ignore_errors=True)
+    with gpg_home() as home:
+        yield home
 
 
 def symmetric(home: Path, data: bytes, *options: str) -> bytes:
