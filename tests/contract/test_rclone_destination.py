@@ -202,9 +202,7 @@ def test_a_file_that_the_server_still_locks_is_removed_a_moment_later(
     """It may not know yet that the transfer was broken off."""
     name = "host/.backups-0123456789abcdef.partial"
     monkeypatch.setattr("backups.destinations.rclone_upload.waiting_name", lambda _: name)
-    monkeypatch.setitem(
-        rclone_remote._ENVIRONMENT, "RCLONE_LOW_LEVEL_RETRIES", "1"
-    )  # it would wait itself
+    monkeypatch.setitem(rclone_remote._ENVIRONMENT, "RCLONE_LOW_LEVEL_RETRIES", "1")  # it would wait itself
     with settings(webdav_server, folder).connect(context) as destination:
         upload = destination.create("host/a.gpg")
         upload.write(b"x")  # so little that rclone has not begun to send it
