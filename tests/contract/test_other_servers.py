@@ -1,6 +1,7 @@
 """Databases on servers of other releases: Oracle's MySQL, and PostgreSQL older and newer than this machine's.
 
-They come from Debian sid and bullseye, by the mirror that apt is configured with.
+They come from Debian sid, trixie and bullseye, by the mirror that apt is configured with. PostgreSQL 14 and 16 are in
+no release of Debian: what the worker's image does with them is what it does with 13, 15, 17 and 18.
 """
 
 from __future__ import annotations
@@ -74,6 +75,19 @@ def older_programs() -> Iterator[Path]:
     """Those of PostgreSQL 13, the oldest whose servers are backed up."""
     with programs_of(unpacked_or_left_out("bullseye", "postgresql")) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def image_programs() -> Iterator[Path]:
+    """Those of the release that the worker's image is made of."""
+    with programs_of(unpacked_or_left_out("trixie", "postgresql")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def image(image_programs: Path) -> Iterator[Postgres]:
+    with Postgres(programs=image_programs) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -176,21 +190,21 @@ def test_a_postgresql_server_newer_than_every_client_is_refused_plainly(
 
 
 @pytest.fixture
-def clients(programs: Path, older_programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def clients(programs: Path, older_programs: Path, image_programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside this machine's clients stand older and newer ones, as in the worker's image."""
-    more = (*pgsql_programs.DIRECTORIES, str(programs), str(older_programs))
+    more = (*pgsql_programs.DIRECTORIES, str(programs), str(older_programs), str(image_programs))
     monkeypatch.setattr(pgsql_programs, "DIRECTORIES", more)
 
 
 @pytest.mark.usefixtures("clients")
 @pytest.mark.parametrize("form", ["plain", "custom"])
-@pytest.mark.parametrize("which", ["older", "postgres", "newer"])
+@pytest.mark.parametrize("which", ["older", "postgres", "image", "newer"])
 def test_each_server_is_read_by_the_client_of_its_version(
     which: str, form: str, request: pytest.FixtureRequest, context: Context
 ) -> None:
     server: Postgres = request.getfixturevalue(which)
     version = int(server.execute("SHOW server_version_num")) // 10_000
-    assert {"older": version == 13, "postgres": 13 < version < 18, "newer": version >= 18}[which]
+    assert version in {"older": (13,), "postgres": range(14, 18), "image": (17,), "newer": range(18, 99)}[which]
     with postgres_database(server, "versions") as made, postgres_database(server, "versions_restored") as other:
         server.execute(pgsql.SCHEMA, made)
         one = pgsql.source(server, made, format=form)
