@@ -71,12 +71,34 @@ def removed(scene: Scene) -> float:
     return float(sum(point["Sum"] for point in found))
 
 
+def test_without_a_finished_snapshot_nothing_is_restored(scene: Scene, rds: Rds, nothing_left: None) -> None:
+    """The first test here: no snapshot was taken yet."""
+    database = rds.live("mariadb")
+    name = f"rds:{database.name}-still"
+    run = scene.night.fire("database", at=WHEN - dt.timedelta(days=2))
+    without = ended(scene, "database", run)
+    with rds.fault("hold-snapshot"):
+        rds.snapshot(database, name, wait=False)
+        run = scene.night.fire("database", at=WHEN - dt.timedelta(days=1))
+        creating = ended(scene, "database", run)
+    rds.drop(database, name)
+    for (execution, result), says in (
+        (without, f"there is no automated snapshot of instance '{database.name}'"),
+        (creating, f"no automated snapshot of instance '{database.name}' is available yet: {name} is creating"),
+    ):
+        assert (execution["status"], execution["error"]) == ("FAILED", "BackupFailed")
+        assert (result.outcome, result.warnings) == (Outcome.FAILED, ())
+        assert says in result.error
+
+
 def test_the_copy_has_exactly_the_rows_of_the_snapshot(
     scene: Scene, rds: Rds, live: Live, nothing_left: None, tmp_path: Path
 ) -> None:
+    """Although the service is too busy for the first requests."""
     before = removed(scene)
-    run = scene.night.fire("database", at=WHEN)
-    execution, result = ended(scene, "database", run)
+    with rds.fault("throttle", 3):
+        run = scene.night.fire("database", at=WHEN)
+        execution, result = ended(scene, "database", run)
     assert execution["status"] == "SUCCEEDED", result
     assert (result.outcome, result.warnings) == (Outcome.STORED, ())
     copy, passphrase = tmp_path / "copy.sql.zst.gpg", tmp_path / "passphrase"
