@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 from backups.config import Flag, Plugin
 from backups.context import Context
 from backups.errors import NotificationError
-from backups.notifications.message import Message, render, render_notice, render_start
+from backups.notifications.message import Message
+from backups.notifications.rendering import render, render_notice, render_start
 from backups.records import Notice, Outcome, RunReport, RunStart
 
 REQUEST_SECONDS = 10

@@ -12,7 +12,8 @@ from pydantic import Field, SecretStr
 from backups.config import SecretWebAddress
 from backups.context import Context
 from backups.notifications.base import Notification
-from backups.notifications.message import Message, render, render_notice, render_start
+from backups.notifications.message import Message
+from backups.notifications.rendering import render, render_notice, render_start
 from backups.notifications.webhook import Call, hide_address, request
 from backups.notifications.words import shortened
 from backups.records import Notice, Outcome, Pruned, Record, Result, RunReport, RunStart

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backups.notifications.message import render
+from backups.notifications.rendering import render
 from backups.notifications.words import human_size, one_line, shortened
 from backups.records import Outcome, Pruned
 from tests.unit.reports import FAILURE, SUCCESS, lost, report, result, stored

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backups.notifications.message import Entry, Fact, render, render_start
+from backups.notifications.message import Entry, Fact
+from backups.notifications.rendering import render, render_start
 from backups.notifications.rich import COLOURS, colour, fact_lines, html_page, html_text, within
 from backups.notifications.words import fitted, human_time, utf16_units
 from backups.records import Outcome, Pruned, RunReport
