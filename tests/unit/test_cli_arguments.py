@@ -8,7 +8,8 @@ import shlex
 
 import pytest
 
-from backups.cli.arguments import EXIT_CODES, backup_parser, parser
+from backups.cli.arguments import backup_parser, parser
+from backups.cli.texts import EXIT_CODES
 from backups.errors import ExitCode
 
 COMMANDS = ["run", "plan", "list", "verify", "restore", "prune", "validate", "schema", "convert", "start", "watch"]
