@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -17,16 +17,14 @@ from backups.destinations.base import Upload
 from backups.destinations.samba_errors import DENIED, IN_USE, InUseError, LostError, status_of
 from backups.destinations.samba_link import ANSWER_SECONDS, CONNECT_SECONDS, Link, Links
 from backups.destinations.samba_names import PARTIAL, to_names
+from backups.destinations.samba_reads import Place, read_ahead
 from backups.destinations.samba_samples import Samples
-from backups.destinations.samba_writes import IN_FLIGHT, Writes
+from backups.destinations.samba_writes import IN_FLIGHT, WRITE_BYTES, Writes, post
 from backups.errors import BackupsError, DestinationError, MissingError, VerificationError
 
 log = logging.getLogger("backups.destinations.samba")
 
 MIB = 1 << 20
-WRITE_BYTES = 4 * MIB
-"""One request. Smaller ones are slower, larger ones only need more memory."""
-
 RESERVE_BYTES = 4 * MIB
 """What stays free, so that the server can still write what it needs itself."""
 
@@ -229,39 +227,41 @@ class SambaUpload(Upload):
         link, file = self._opened()
         with link.answering(f"{self._key} can't be written"):
             self._writes.advance(file, 0)
-        with link.answering(f"{self._key} can't be flushed"):
-            file.fd.flush()
+        flushing = post(file.fd, file.fd.flush(send=False)[0])
         found = tree.size_of(link, self._partial)
         if not size == found == self._written:
             raise VerificationError(link.share.about(f"{self._key} has {found} bytes instead of {size}"))
-        if self._full:
-            digest = hashlib.sha256()
-            for block in self._read(link, file, 0, size):
-                digest.update(block)
-            right = digest.hexdigest() == sha256
-        else:
-            right = all(self._is_right(link, file, s.offset, s.size, s.digest) for s in self._samples)
+        right = self._is_whole(link, file, size, sha256) if self._full else self._are_right(link, file)
         if not right:
             raise VerificationError(
                 link.share.about(f"{self._key} reads back with other bytes than were written"),
                 hint="look for errors of the disk in the server's log",
             )
+        with link.answering(f"{self._key} can't be flushed"):
+            file.fd._flush_response(flushing)
         return self._full
 
-    def _is_right(self, link: Link, file: Any, offset: int, size: int, expected: bytes) -> bool:
+    def _is_whole(self, link: Link, file: Any, size: int, sha256: str) -> bool:
         digest = hashlib.sha256()
-        for block in self._read(link, file, offset, size):
+        places = ((offset, min(size - offset, WRITE_BYTES)) for offset in range(0, size, WRITE_BYTES))
+        for _, block in self._read(link, file, places):
             digest.update(block)
-        return digest.digest() == expected
+        return digest.hexdigest() == sha256
 
-    def _read(self, link: Link, file: Any, offset: int, size: int) -> Iterator[bytes]:
-        file.seek(offset)
-        while size:
+    def _are_right(self, link: Link, file: Any) -> bool:
+        samples = {sample.offset: sample for sample in self._samples}
+        digests = {offset: hashlib.sha256() for offset in samples}
+        for place, block in self._read(link, file, ((sample.offset, sample.size) for sample in samples.values())):
+            digests[place].update(block)
+        return all(digests[offset].digest() == sample.digest for offset, sample in samples.items())
+
+    def _read(self, link: Link, file: Any, places: Iterable[Place]) -> Iterator[tuple[int, bytes]]:
+        blocks = read_ahead(file.fd, places)
+        while True:
             with link.answering(f"{self._key} can't be read back"):
-                block = file.read(min(size, WRITE_BYTES))
-            if not block:
+                block = next(blocks, None)
+            if block is None:
                 return
-            size -= len(block)
             yield block
 
     def _replace(self) -> None:

@@ -9,11 +9,28 @@ from typing import Any
 
 from smbprotocol.exceptions import SMBResponseException
 
+from backups.destinations.samba_request import Requests, packs
+
+WRITE_BYTES = 4 << 20
+"""One request. Smaller ones are slower, larger ones only need more memory."""
+
 IN_FLIGHT = 3
 """Requests that may be without an answer. What they hold is kept, to be written again when the connection breaks."""
 
-_CREDIT_BYTES = 64 << 10
+CREDIT_BYTES = 64 << 10
 """What one of the credits that a server grants is good for."""
+
+
+def credit(fd: Any) -> int:
+    """Bytes that the server would take, or give, now."""
+    window = fd.connection.sequence_window
+    return int(window["high"] - window["low"]) * CREDIT_BYTES
+
+
+def post(fd: Any, message: Any) -> Any:
+    """Send a request of the library about this open file; its answer is waited for later."""
+    tree = fd.tree_connect
+    return fd.connection.send(message, sid=tree.session.session_id, tid=tree.tree_connect_id)
 
 
 @dataclass(frozen=True)
@@ -28,6 +45,7 @@ class Writes:
 
     def __init__(self) -> None:
         self._file: Any = None
+        self._requests = Requests(WRITE_BYTES)
         self._sent: deque[_Write] = deque()
         self._unsent: deque[_Write] = deque()
 
@@ -65,24 +83,24 @@ class Writes:
 
     def _room(self) -> bool:
         """Whether the server takes the next one now, without cutting it into smaller ones than it has to be in."""
-        return self._credit() >= min(len(self._unsent[0].data), int(self._file.fd.connection.max_write_size))
-
-    def _credit(self) -> int:
-        """Bytes that the server would take now."""
-        window = self._file.fd.connection.sequence_window
-        return int(window["high"] - window["low"]) * _CREDIT_BYTES
+        return credit(self._file.fd) >= min(len(self._unsent[0].data), int(self._file.fd.connection.max_write_size))
 
     def _send(self) -> None:
         """Send the next one, or as much of it as the server takes."""
         write, fd = self._unsent[0], self._file.fd
-        size = min(len(write.data), int(fd.connection.max_write_size), max(self._credit(), _CREDIT_BYTES))
-        message, _ = fd.write(bytes(write.data[:size]), offset=write.offset, send=False)
-        tree = fd.tree_connect
-        request = fd.connection.send(message, sid=tree.session.session_id, tid=tree.tree_connect_id)
+        size = min(len(write.data), int(fd.connection.max_write_size), max(credit(fd), CREDIT_BYTES))
+        request = self._request(write.data[:size], write.offset)
         self._unsent.popleft()  # only now: until then it would be lost with the connection
         if size < len(write.data):
             self._unsent.appendleft(_Write(write.offset + size, write.data[size:]))
         self._sent.append(_Write(write.offset, write.data[:size], request))
+
+    def _request(self, data: memoryview, offset: int) -> Any:
+        fd = self._file.fd
+        if packs(fd):
+            return self._requests.send(fd, data, offset)
+        message, _ = fd.write(bytes(data), offset=offset, send=False)
+        return post(fd, message)
 
     def _receive(self) -> None:
         """Wait for the oldest one's answer; what the server did not take of it is sent again."""

@@ -23,6 +23,7 @@ from backups.context import Cancel, Context
 from backups.destinations import Destination
 from backups.destinations.samba import Samba
 from backups.destinations.samba_names import PARTIAL, to_names
+from backups.destinations.samba_request import packs
 from backups.errors import DeniedError, DestinationError, MissingError, StoppedError, VerificationError
 from tests.contract.objects import KEY, MIB, content, fetch, keys, push, store
 from tests.servers import samba
@@ -476,7 +477,12 @@ def test_a_server_that_is_too_old_is_told_of(tmp_path: Path, oldest: str, newest
 
 
 @pytest.mark.parametrize(
-    "limits", [{"smb2_max_write": "1048576"}, {"smb2_max_credits": "20"}, {"smb2_max_credits": "100"}]
+    "limits",
+    [
+        {"smb2_max_write": "1048576", "smb2_max_read": "1048576"},
+        {"smb2_max_credits": "20"},
+        {"smb2_max_credits": "100"},
+    ],
 )
 def test_a_server_that_takes_little_at_once_gets_all_of_it(
     limits: dict[str, str], tmp_path: Path, context: Context
@@ -484,9 +490,26 @@ def test_a_server_that_takes_little_at_once_gets_all_of_it(
     """Requests smaller than ours, and fewer of them on their way than we would have."""
     (tmp_path / "server").mkdir()
     data = content(13 * MIB + 17)
-    with samba.samba(tmp_path / "server", **limits) as server, settings(server.port).connect(context) as destination:
-        assert "read back" in store(destination, data)
-        assert fetch(destination) == data
+    with samba.samba(tmp_path / "server", **limits) as server:
+        for verify in ("sampled", "full"):
+            with settings(server.port, verify=verify).connect(context) as destination:
+                assert "read back" in store(destination, data)
+                assert fetch(destination) == data
+
+
+@pytest.mark.parametrize(("ciphers", "packed"), [("AES-128-GCM", True), ("AES-256-GCM", True), ("AES-128-CCM", False)])
+def test_all_ciphers(ciphers: str, packed: bool, tmp_path: Path, context: Context) -> None:
+    """Requests are packed here for those that all servers of today prefer, and by the library for the others."""
+    (tmp_path / "server").mkdir()
+    with (
+        samba.samba(tmp_path / "server", server_smb3_encryption_algorithms=ciphers) as server,
+        settings(server.port).connect(context) as destination,
+    ):
+        upload: Any = destination.create(KEY)
+        assert packs(upload._file.fd) is packed
+        push(upload, content(BIG))
+        upload.commit(BIG, hashlib.sha256(content(BIG)).hexdigest())
+        assert fetch(destination) == content(BIG)
 
 
 @pytest.mark.parametrize("workgroup", ["", "ACME-BACKUP"])
@@ -588,17 +611,23 @@ def test_all_that_others_see_is_encrypted(
     with settings(samba_server.port, folder=folder).connect(context) as destination:
         store(destination, b"plain words " * 1000)
     assert len(sent) > 5
+    assert max(map(len, sent)) > len(b"plain words " * 1000)  # the data is among it
     assert not any(b"plain words" in data or "db.sql.gpg".encode("utf-16-le") in data for data in sent)
 
 
 def sent_by_sockets(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """All that leaves this process from now on."""
     sent: list[bytes] = []
-    real = socket.socket.send
 
-    def send(self: socket.socket, data: bytes) -> int:
-        sent.append(bytes(data))
-        return real(self, data)
+    def watch(name: str) -> None:
+        real = getattr(socket.socket, name)
 
-    monkeypatch.setattr(socket.socket, "send", send)
+        def send(self: socket.socket, data: bytes) -> Any:
+            sent.append(bytes(data))
+            return real(self, data)
+
+        monkeypatch.setattr(socket.socket, name, send)
+
+    watch("send")
+    watch("sendall")
     return sent
