@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import logging
@@ -9,10 +10,11 @@ import re
 import secrets
 import time
 import urllib.parse
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
 from backups.destinations.rclone_remote import Remote
-from backups.errors import MissingError
+from backups.errors import DestinationError, MissingError
 
 log = logging.getLogger("backups.destinations.rclone")
 
@@ -45,25 +47,43 @@ def _inside(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def clear_up(remote: Remote, folder: str) -> None:
-    """Remove hidden files of killed runs, and put back what such a run had only put aside.
+class ClearUp:
+    """Removes hidden files of killed runs, and puts back what such a run had only put aside.
 
-    Nobody knows whether a writer lives: so only those that are old. Raises DestinationError.
+    Nobody knows whether a writer lives: so only those that are old.
     """
-    doing = remote.about(folder, "can't be listed")
+
+    def __init__(self, remote: Remote, folder: str, stack: contextlib.ExitStack) -> None:
+        """Begin to look for them, beside what else is done, until the stack is closed at the latest."""
+        self._remote = remote
+        self._folder = folder
+        self._doing = remote.about(folder, "can't be listed")
+        command = ("lsjson", "--files-only", "--no-mimetype", remote.target(folder))
+        self._looking = stack.enter_context(remote.start(*command, doing=self._doing))
+
+    def finish(self) -> None:
+        """Wait until they are found, and do it. Raises StoppedError; what goes wrong is only logged."""
+        try:
+            printed = self._looking.stdout.read()
+            self._remote.end(self._looking, self._doing)
+            for name, rest in _abandoned(json.loads(printed)):
+                _clear(self._remote, self._folder, name, rest)
+        except MissingError:
+            pass  # nothing was stored there yet
+        except DestinationError as error:
+            log.warning("%s; so what killed runs may have left stays for now", error)
+
+
+def _abandoned(entries: Iterable[dict[str, str]]) -> Iterator[tuple[str, str | None]]:
     before = dt.datetime.now(dt.UTC) - ABANDONED
-    try:
-        printed = remote.ask("lsjson", "--files-only", "--no-mimetype", remote.target(folder), doing=doing)
-    except MissingError:
-        return  # nothing was stored there yet
-    for entry in json.loads(printed):
+    for entry in entries:
         if not (found := _HIDDEN.fullmatch(entry["Name"])):
             continue
         since = dt.datetime.fromisoformat(entry["ModTime"])
         if found["since"]:  # it was written long before it was put aside
             since = dt.datetime.fromtimestamp(int(found["since"]), dt.UTC)
         if since < before:
-            _clear(remote, folder, entry["Name"], found["rest"])
+            yield entry["Name"], found["rest"]
 
 
 def _clear(remote: Remote, folder: str, name: str, rest: str | None) -> None:

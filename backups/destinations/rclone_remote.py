@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -184,6 +184,13 @@ class Remote:
         if not told or told["IsDir"]:
             raise MissingError(self.about(key, "does not exist"), hint="check remote and path")
         return dict(told)
+
+    def stats(self, keys: Iterable[str], *options: str, doing: str) -> dict[str, dict[str, Any]]:
+        """What the remote tells of those of these files that are there, by key. Raises DestinationError."""
+        named = "".join(f"{key}\n" for key in keys).encode()
+        command = ("lsjson", "--recursive", "--files-only", "--no-mimetype", *options, "--files-from-raw", "-")
+        printed = self.ask(*command, self.target(), stdin=named, doing=doing)
+        return {entry["Path"]: entry for entry in json.loads(printed)}
 
     def has(self, key: str, *, doing: str) -> bool:
         """Whether there is such a file. Raises DestinationError."""

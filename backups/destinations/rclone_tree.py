@@ -75,20 +75,13 @@ def remove_files(remote: Remote, keys: Iterable[str]) -> dict[str, str]:
         try:
             remote.ask("delete", "--files-from-raw", "-", remote.target(), stdin=named, doing=doing, must_end=True)
         except DestinationError as error:
-            left = _left(remote, named, doing)
+            left = remote.stats(batch, doing=doing)
             if not left:
                 raise
             refused |= dict.fromkeys(left, str(error))
         if features.directories:
             _prune(remote, batch)
     return refused
-
-
-def _left(remote: Remote, named: bytes, doing: str) -> list[str]:
-    """Which of these files are there."""
-    options = ("--recursive", "--files-only", "--no-mimetype", "--files-from-raw", "-")
-    printed = remote.ask("lsjson", *options, remote.target(), stdin=named, doing=doing)
-    return [entry["Path"] for entry in json.loads(printed)]
 
 
 def _prune(remote: Remote, keys: Iterable[str]) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from backups.commands import Command
 from backups.destinations.base import Upload
 from backups.destinations.rclone_errors import LockedError
-from backups.destinations.rclone_hidden import clear_up, replaced_name, waiting_name
+from backups.destinations.rclone_hidden import ClearUp, replaced_name, waiting_name
 from backups.destinations.rclone_remote import Remote
 from backups.destinations.rclone_tree import read_known, remove_folder
 from backups.errors import BackupsError, CommandError, DestinationError, MissingError, VerificationError
@@ -44,21 +44,24 @@ class RcloneUpload(Upload):
         self._remote = remote
         self._key = key
         self._full = full
-        self._features = remote.ready()
         self._top = key.partition("/")[0] if "/" in key else ""
         self._partial = waiting_name(self._top)
-        self._hash = next((name for name in HASHES if name in self._features.hashes), "")
-        self._digests = {name: hashlib.new(name) for name in {self._hash, "sha256"} - {""}}
+        self._doing = remote.about(key, "can't be stored")
         self._size = 0
         self._ended = self._done = False
-        if self._top not in remote.cleaned:
-            remote.cleaned.add(self._top)
-            clear_up(remote, self._top)
-        self._stack = contextlib.ExitStack()
-        self._doing = remote.about(key, "can't be stored")
-        self._command: Command = self._stack.enter_context(
-            remote.start("rcat", remote.target(self._partial), doing=self._doing, **_PIPES)
-        )
+        self._clearing: ClearUp | None = None
+        with contextlib.ExitStack() as stack:
+            # It connects while the remote is looked at. Before it has data it writes nothing, and its input stays open
+            # until it is dead, so that nothing is left of it when the remote can't be used.
+            self._command: Command = stack.enter_context(
+                remote.start("rcat", *_UNCHECKED, remote.target(self._partial), doing=self._doing, **_PIPES)
+            )
+            self._features = remote.ready()
+            if self._top not in remote.cleaned:
+                self._clearing = ClearUp(remote, self._top, stack)
+            self._stack = stack.pop_all()
+        self._hash = next((name for name in HASHES if name in self._features.hashes), "")
+        self._digest = hashlib.new(self._hash) if self._hash not in ("", "sha256") else None
 
     def write(self, block: bytes) -> None:
         """Hand it to rclone; waits while its pipe is full."""
@@ -70,36 +73,43 @@ class RcloneUpload(Upload):
             self._remote.end(self._command, self._doing)
             raise DestinationError(f"{self._doing}: rclone ended before the data did") from None
         self._size += len(block)
-        for digest in self._digests.values():
-            digest.update(block)
+        if self._digest:
+            self._digest.update(block)
 
     def commit(self, size: int, sha256: str) -> str:
         """End the file, check it, and give it its name."""
-        if size != self._size or self._digests["sha256"].hexdigest() != sha256:
-            raise VerificationError(
-                self._remote.about(
-                    self._key, f"can't be completed: {self._size} bytes were given instead of {size}, or others"
-                )
-            )
+        if size != self._size:
+            self._differs(f"can't be completed: {self._size} bytes were given instead of {size}")
         with contextlib.suppress(BrokenPipeError):
             self._command.stdin.close()
         self._ended = True
+        if self._clearing:
+            self._clearing.finish()
+            self._remote.cleaned.add(self._top)
         self._remote.end(self._command, self._doing)
-        verified = self._verify(sha256)
-        self._name_it()
+        told = self._told()
+        verified = self._verify(told[self._partial], sha256)
+        self._name_it(replacing=self._key in told)
         self._done = True
         self._stack.close()
         return verified
 
-    def _verify(self, sha256: str) -> str:
+    def _told(self) -> dict[str, dict[str, Any]]:
+        """What the remote tells of the file, and of the one whose name it will get where that must be put aside."""
+        options = ("--hash", "--hash-type", self._hash) if self._hash else ()
+        asked = [self._partial, self._key] if self._features.move else [self._partial]
+        told = self._remote.stats(asked, *options, doing=self._doing)
+        if self._partial not in told:
+            raise MissingError(f"{self._doing}: it is gone", hint="was it removed meanwhile? run again")
+        return told
+
+    def _verify(self, told: dict[str, Any], sha256: str) -> str:
         """Compare with what the remote tells of the file, else with what it gives back."""
         size = self._size
-        options = ("--hash", "--hash-type", self._hash) if self._hash else ()
-        told = self._remote.stat(self._partial, *options, doing=self._doing)
         if told["Size"] != size:
             self._differs(f"has {told['Size']} bytes instead of {size}")
         found = (told.get("Hashes") or {}).get(self._hash, "")
-        if found and found != self._digests[self._hash].hexdigest():
+        if found and found != (self._digest.hexdigest() if self._digest else sha256):
             self._differs(f"has another {self._hash} than it was written with")
         if found and not self._full:
             return f"size, {self._hash} compared with the remote's"
@@ -113,13 +123,12 @@ class RcloneUpload(Upload):
     def _differs(self, how: str) -> None:
         raise VerificationError(self._remote.about(self._key, how))
 
-    def _name_it(self) -> None:
+    def _name_it(self, *, replacing: bool) -> None:
         """A copy takes the old file's place at once. A rename does not: rclone would remove the old file first."""
         if not self._features.move:
             self._ask("copyto", _REPLACE, self._partial, self._key)
             self._forget(self._partial)
             return
-        replacing = self._remote.has(self._key, doing=self._doing)
         replaced = replaced_name(self._top, self._key)
         if replacing:
             self._ask("moveto", _REPLACE, self._key, replaced)
@@ -171,5 +180,8 @@ class RcloneUpload(Upload):
         if self._top and self._features.directories:
             remove_folder(self._remote, self._top)
 
+
+_UNCHECKED = ("--ignore-checksum", "--size-only")
+"""rclone would have the remote sum the file after sending, as we do ourselves, with a hash that was made here."""
 
 _PIPES: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL}

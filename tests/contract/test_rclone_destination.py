@@ -49,6 +49,11 @@ def hidden(server: RcloneServe, folder: str) -> list[str]:
     return [path.name for path in (server.root / folder).rglob(".backups-*")]
 
 
+def sending() -> list[int]:
+    """Our children that store a file."""
+    return [pid for pid in children() if b"rcat" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
 # ---------------------------------------------------------------------- how it is stored
 
 
@@ -74,6 +79,21 @@ def test_a_remote_with_hashes_is_asked_for_one_and_another_is_read_back(
         assert store(other, content(BIG)) == "size and sha256, read back"
 
 
+def test_a_remote_with_sha256_is_compared_with_the_sum_of_the_pass(tmp_path: Path, context: Context) -> None:
+    (tmp_path / "disk").mkdir()
+    text = f"[disk]\ntype = alias\nremote = {tmp_path}/disk\n"
+    config = Rclone.model_validate({"remote": "disk", "config": text})
+    with config.connect(context) as destination:
+        assert store(destination, content(BIG)) == "size, sha256 compared with the remote's"
+        upload = destination.create(KEY)
+        push(upload, content(BIG, 2))
+        with pytest.raises(VerificationError, match="another sha256"):
+            upload.commit(BIG, hashlib.sha256(content(BIG)).hexdigest())
+        upload.abort()
+        assert fetch(destination) == content(BIG)
+        assert keys(destination) == [KEY]
+
+
 def test_a_file_that_the_remote_changed_never_gets_its_name(
     destination: Destination, sftp_server: RcloneServe, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,7 +101,8 @@ def test_a_file_that_the_remote_changed_never_gets_its_name(
     upload = destination.create(KEY)
     assert isinstance(upload, RcloneUpload)
     push(upload, content(BIG))
-    upload._digests["sha1"].update(b"a byte that the remote did not get")
+    assert upload._digest
+    upload._digest.update(b"a byte that the remote did not get")
     with pytest.raises(VerificationError, match="another sha1"):
         upload.commit(BIG, hashlib.sha256(content(BIG)).hexdigest())
     upload.abort()
@@ -173,9 +194,8 @@ def test_an_rclone_that_is_killed_is_an_error_and_leaves_nothing(
 ) -> None:
     upload = destination.create(KEY)
     push(upload, content(BIG))
-    for pid, name in children().items():
-        if name == "rclone" and b"rcat" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            os.kill(pid, signal.SIGKILL)
+    for pid in sending():
+        os.kill(pid, signal.SIGKILL)
     with pytest.raises(DestinationError, match="SIGKILL"):
         push(upload, content(64 * MIB))
     upload.abort()
@@ -265,8 +285,7 @@ def test_no_secret_is_seen_by_others_or_left(sftp_server: RcloneServe, folder: s
         assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
         [seen] = [
             (Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()).decode()
-            for pid in children()
-            if b"rcat" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            for pid in sending()
         ]
         assert str(file) in seen
         assert obscured not in seen
@@ -286,6 +305,8 @@ def test_a_remote_that_takes_no_stream_is_refused(webdav_server: RcloneServe, fo
         store(destination, b"x")
     assert caught.value.permanent
     assert "StreamUpload" in caught.value.hint
+    assert [*(webdav_server.root / folder).iterdir()] == []
+    assert sending() == []
 
 
 def test_without_the_program_the_error_says_how_to_get_it(
