@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,16 @@ def backups(tmp_path: Path) -> CommandLine:
     directory = tmp_path / "command line"
     directory.mkdir()
     return CommandLine(directory)
+
+
+@pytest.fixture(scope="session")
+def one_run(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """The same after one run, for tests of what is done with copies: they take it over, and leave this one alone."""
+    ran = CommandLine(tmp_path_factory.mktemp("one run"))
+    (ran.data / "large").write_bytes(os.urandom(3_000_000))
+    ended = ran("run", ran.job)
+    assert ended.code == 0, ended.err
+    return ran
 
 
 @pytest.fixture(scope="session")

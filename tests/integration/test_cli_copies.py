@@ -16,11 +16,11 @@ from tests.servers.gpg_home import gpg_home
 
 
 @pytest.fixture
-def stored(backups: CommandLine) -> CommandLine:
+def stored(backups: CommandLine, one_run: CommandLine) -> CommandLine:
     """A copy of today at both destinations and an old one, without a manifest, at the first; one backup each stays."""
     destinations = [{**each, "retention_copies": 1} for each in backups.content()["destinations"]]
     backups.write_job(destinations=destinations)
-    assert backups("run", backups.job).code == 0
+    backups.take_over(one_run)
     backups.old_copy(backups.one)
     return backups
 

@@ -21,10 +21,9 @@ ODD = ["-rf", " leading space", 'quo\'te "both"', "new\nline", "ünïcode", "*",
 
 
 @pytest.fixture
-def stored(backups: CommandLine) -> CommandLine:
+def stored(backups: CommandLine, one_run: CommandLine) -> CommandLine:
     """One copy of a folder at both destinations."""
-    (backups.data / "large").write_bytes(os.urandom(3_000_000))
-    assert backups("run", backups.job).code == 0
+    backups.take_over(one_run)
     return backups
 
 

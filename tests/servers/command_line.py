@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -89,6 +90,11 @@ class CommandLine:
         """Write the job file."""
         self.job.write_text(json.dumps(self.content(**changes)))
         self.job.chmod(0o600)
+
+    def take_over(self, other: CommandLine) -> None:
+        """Have the data and the copies that another has, as if the job had run here: quicker than a run."""
+        for ours, theirs in ((self.data, other.data), (self.one, other.one), (self.two, other.two)):
+            shutil.copytree(theirs, ours, symlinks=True, dirs_exist_ok=True)
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """As a test's own, but with the right to be root when the tests are."""
