@@ -26,8 +26,15 @@ def read_rest(stream: SourceStream) -> bytes:
     return b"".join(blocks)
 
 
+_SERVERS = ("postgres", "smbd")
+"""Whose children come and go by themselves, such as those that vacuum a database."""
+
+
 def children(of: int | None = None) -> dict[int, str]:
-    """Living descendants by process id, each with its command's name; those that ended and wait are left out."""
+    """Living descendants by process id, each with its command's name.
+
+    Those that ended and wait are left out, and the children of servers.
+    """
     found: dict[int, str] = {}
     for task in Path(f"/proc/{of or os.getpid()}/task").iterdir():
         try:
@@ -39,7 +46,8 @@ def children(of: int | None = None) -> dict[int, str]:
                 name, _, rest = Path(f"/proc/{id_}/stat").read_text().partition("(")[2].rpartition(")")
                 if rest.split()[0] != "Z":
                     found[id_] = name
-                found |= children(id_)
+                if name not in _SERVERS:
+                    found |= children(id_)
             except (FileNotFoundError, ProcessLookupError):
                 continue
     return found

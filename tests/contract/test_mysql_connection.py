@@ -147,7 +147,7 @@ def test_stopping_ends_the_questions_before_the_dump(
 ) -> None:
     before = children()
     with stopped_by_a_hanging_program(context) as script:
-        fake_path.put("mysql", script)
+        fake_path.put("mysql", f'[ "$1" = --version ] && exec "$REAL" --version\n{script}')
         with pytest.raises(StoppedError):
             source(mariadb, live).open(context)
     assert set(children()) == set(before)

@@ -306,8 +306,10 @@ def nothing_left(context: Context) -> Iterator[None]:
         assert not thread.is_alive(), f"the thread '{thread.name}' goes on"
     left = {pid: name for pid, name in children().items() if pid not in processes}
     assert not left, f"processes go on: {left}"
-    gc.collect()
     more = _descriptors() - descriptors
+    if more:  # perhaps of objects that only a look at all of them frees, which takes long in a process with many
+        gc.collect()
+        more = _descriptors() - descriptors
     assert not more, f"descriptors stay open: {more}"
     private = [str(path) for path in context.tmpdir.rglob("*")]
     assert not private, f"private files stay: {private}"
