@@ -98,6 +98,8 @@ class Seen(Record):
     """When it first expected checks of the copies; None while the job wants none."""
     check: str = ""
     """The last check that it has counted."""
+    dead_check: str = ""
+    """The last check that was killed."""
     told: tuple[tuple[str, ...], ...] = ()
     """What the channels were told of that is wrong."""
     told_at: dt.datetime | None = None

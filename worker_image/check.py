@@ -21,6 +21,7 @@ from backups.notifications.words import human_size
 from backups.progress import Progress
 from backups.records import Result
 from backups.verification.check import check_due
+from backups.verification.lease import TERM, leased
 from backups.watching import Meter
 
 log = logging.getLogger("backups.check")
@@ -39,6 +40,10 @@ class CheckEnv:
     job: str
     job_file: ObjectPointer
     state_bucket: str
+    execution: str = ""
+    """Which execution this is, for whoever looks at what it leaves."""
+    lease_seconds: float = TERM
+    """After so long a check that renews its lease no more counts as dead."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> CheckEnv:
@@ -48,13 +53,21 @@ class CheckEnv:
             hint = "the state machine and infra/ set them"
             raise UsageError(f"not set in the environment: {', '.join(missing)}", hint=hint)
         job, bucket, key, state = (environ[name] for name in _REQUIRED)
-        return cls(job, ObjectPointer(bucket=bucket, key=key), state)
+        try:
+            seconds = float(environ.get("BACKUPS_LEASE_SECONDS") or TERM)
+        except ValueError:
+            raise UsageError("BACKUPS_LEASE_SECONDS in the environment is no number") from None
+        return cls(job, ObjectPointer(bucket=bucket, key=key), state, environ.get("BACKUPS_CHECK", ""), seconds)
 
 
 def check(env: CheckEnv, context: Context) -> int:
-    """Check the copies. Returns the exit code; raises BackupsError when the job or its records can't be read."""
+    """Check the copies. Returns the exit code; raises BackupsError when the job or its records can't be read, and when
+    another check of them is at work.
+    """
     job = load_deployed(env.job_file, env.job)
-    status, _ = check_due(job, State(env.state_bucket), context, LoggedWatch(), seconds=SECONDS)
+    state, name = State(env.state_bucket), env.execution
+    with leased(state, env.job, context.cancel, execution=name, term=env.lease_seconds) as books:
+        status, _ = check_due(job, books, context, LoggedWatch(), seconds=SECONDS, execution=name)
     log.info(
         "%d of %d copies read back, %s; %d damaged, %d missing, %d unreadable",
         *(status.checked, status.copies, human_size(status.checked_size)),

@@ -14,6 +14,7 @@
     watch/{job}.json                                       Seen, by Watch; what it knows of a job from look to look
     verification/{job}.json                                Verification, by the scheduled check; how the copies stand
     verification/{job}/{destination}/{source}.json         Ledger, by the same; which copy was read back when
+    verification/{job}/lease.json                          Lease, by the same; which check is at work
 
 Records only: never a secret, never a byte of a backup.
 """
@@ -31,6 +32,7 @@ from backups.freshness import Seen
 from backups.progress import ProgressRecord
 from backups.pruning.work import WorkRecord
 from backups.records import Notice, Notified, Plan, Pruned, Record, Result, RunReport, Told
+from backups.verification.lease import Lease
 from backups.verification.ledger import Ledger
 from backups.verification.status import Verification
 
@@ -206,7 +208,26 @@ class State:
 
     def ledgers(self, job: str) -> list[Ledger]:
         """Everything that checks know of a job's copies."""
-        return self._all(_ledgers(job), Ledger)
+        return self._all(_ledgers(job), Ledger, but=(_lease(job),))
+
+    def lease(self, job: str) -> tuple[Lease, str] | None:
+        """Which check is or was at work, and the version of this record; None when there was none."""
+
+        def get() -> tuple[Lease, str]:
+            found = self._s3.get_object(Bucket=self.bucket, Key=_lease(job))
+            return Lease.model_validate_json(found["Body"].read()), found["ETag"]
+
+        return self._ask(f"read {_lease(job)}", get, dict.fromkeys(_GONE))
+
+    def put_lease(self, job: str, lease: Lease, version: str) -> str:
+        """Replace this version, or create the first when that is empty; the new one, empty when it is another now."""
+        condition: dict[str, Any] = {"IfMatch": version} if version else {"IfNoneMatch": "*"}
+
+        def put() -> str:
+            body = lease.model_dump_json().encode()
+            return self._s3.put_object(Bucket=self.bucket, Key=_lease(job), Body=body, **condition)["ETag"]
+
+        return self._ask(f"write {_lease(job)}", put, dict.fromkeys(_TAKEN | _GONE, ""))
 
     def _put(self, key: str, content: str, *, replace: bool = True) -> bool:
         condition: dict[str, Any] = {} if replace else {"IfNoneMatch": "*"}
@@ -226,8 +247,8 @@ class State:
 
         return self._ask(f"read {key}", get, dict.fromkeys(_GONE))
 
-    def _all(self, prefix: str, model: type[R]) -> list[R]:
-        keys = self._ask(f"list {prefix}", lambda: list(self._keys(prefix)), {})
+    def _all(self, prefix: str, model: type[R], but: Sequence[str] = ()) -> list[R]:
+        keys = self._ask(f"list {prefix}", lambda: [key for key in self._keys(prefix) if key not in but], {})
         with ThreadPoolExecutor(_PARALLEL) as pool:
             return [record for record in pool.map(lambda key: self._get(key, model), keys) if record]
 
@@ -261,6 +282,10 @@ def _key(job: str, run: str, *parts: str) -> str:
 
 def _ledgers(job: str) -> str:
     return f"verification/{job}/"
+
+
+def _lease(job: str) -> str:
+    return f"{_ledgers(job)}lease.json"
 
 
 def _outcome_key(job: str, channel: str) -> str:

@@ -41,10 +41,11 @@ class Look:
     """It has ended since the last look."""
 
 
-def look(cloud: Cloud, name: str, group: str, *, now: dt.datetime) -> Look:
+def look(cloud: Cloud, name: str, group: str, *, now: dt.datetime, ended: str = "") -> Look:
     """Look at one job, have its channels told if there is news, and remember both.
 
-    ``group`` is that of the jobs' schedules, and called like the stack. Raises BackupsError when a service does not
+    ``group`` is that of the jobs' schedules, and called like the stack; ``ended`` is the execution of the job's check
+    that has just ended, however it did. Raises BackupsError when a service does not
     answer: then nothing is remembered, and the next look tells.
     """
     state = cloud.state
@@ -58,7 +59,7 @@ def look(cloud: Cloud, name: str, group: str, *, now: dt.datetime) -> Look:
     reports = state.reports(name, unread if before else unread[-_FIRST_READ:])
     places = [(source.id, destination.id) for source in job.sources for destination in job.destinations]
     seen = remembered(seen, places, runs, reports, schedule, now)
-    verification = state.verification(name) if job.settings.verification else None
+    seen, verification = _of_a_dead_one(seen, state.verification(name) if job.settings.verification else None, ended)
     new_check = verification is not None and not verification.going and verification.run != seen.check
     seen = _with_check(seen, job, verification, now)
     found = findings(seen, schedule, verification, [_moment(run) for run in seen.runs], now)
@@ -68,6 +69,18 @@ def look(cloud: Cloud, name: str, group: str, *, now: dt.datetime) -> Look:
         seen = told(seen, found, now)
     state.put_seen(seen)
     return Look(seen, tuple(found), due, verification, new_check)
+
+
+def _of_a_dead_one(seen: Seen, verification: Verification | None, ended: str) -> tuple[Seen, Verification | None]:
+    """A check that is over although its record says that it goes on was killed; that is remembered, and its error."""
+    if verification is None or not verification.going:
+        return seen, verification
+    if ended and verification.execution == ended:
+        seen = seen.model_copy(update={"dead_check": verification.run})
+    if verification.run != seen.dead_check:
+        return seen, verification
+    error = "it was killed; the next one goes on where it ended"
+    return seen, verification.model_copy(update={"going": False, "error": error})
 
 
 def _with_check(seen: Seen, job: Job, verification: Verification | None, now: dt.datetime) -> Seen:

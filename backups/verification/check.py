@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping
 
@@ -19,7 +18,7 @@ from backups.planning import run_id
 from backups.restoring.decoding import StoredCopy
 from backups.restoring.verify import as_it_is_now, check_steadily
 from backups.storing import Connections
-from backups.verification.ledger import Books, Ledger, compared, manifest_gone
+from backups.verification.ledger import Books, Ledger, compared, manifest_gone, without_good
 from backups.verification.rotation import DAY, Rotation, Turn, Waiting, rotate, spent
 from backups.verification.status import MOST_BAD, Check, Verification
 from backups.watching import Watch
@@ -27,23 +26,23 @@ from backups.watching import Watch
 log = logging.getLogger("backups.verification")
 
 _RANK = {"missing": 0, "damaged": 1, "unreadable": 2}
-_STATUS_SECONDS = 60.0
 
 
-def check_due(
+def check_due(  # noqa: PLR0913 - what a check works with, and what bounds it
     job: Job,
     books: Books,
     context: Context,
     watch: Watch,
     *,
     seconds: float | None = None,
+    execution: str = "",
     now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
 ) -> tuple[Verification, list[Check]]:
     """Read back the copies whose turn it is; how the job's copies stand then, and what this check has found.
 
     After ``seconds`` no further copy is begun. Whatever ends it, what was read is kept, and the status says how far it
-    came. Raises StoppedError, UsageError when the job wants no checks, and BackupsError when the books can't be read
-    or written.
+    came, and as which ``execution``. Raises StoppedError, UsageError when the job wants no checks, and BackupsError
+    when the books can't be read or written.
     """
     rules = job.settings.verification
     if rules is None:
@@ -51,7 +50,7 @@ def check_due(
             f"job '{job.name}' wants no checks: 'verification' is null",
             hint="take that out of the job file; without --due the newest copies are verified",
         )
-    checking = _Checking(job, rules, books, context, watch, now)
+    checking = _Checking(job, rules, books, context, watch, execution, now)
     try:
         checking.look()
         checking.read(seconds)
@@ -71,27 +70,30 @@ def check_due(
 class _Checking:
     """A check that is going on. Raises BackupsError when the books can't be read."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - everything that a check works with
         self,
         job: Job,
         rules: VerifyRules,
         books: Books,
         context: Context,
         watch: Watch,
+        execution: str,
         now: Callable[[], dt.datetime],
     ) -> None:
         self.checks: list[Check] = []
         self.broken = ""
         """Why it did not come to its end."""
         self._job, self._rules, self._books = job, rules, books
-        self._context, self._watch, self._now = context, watch, now
+        self._context, self._watch, self._execution, self._now = context, watch, execution, now
         self._started = now()
         self._clock = time.monotonic()
-        self._told = -math.inf
         self._going = True
         self._before = books.verification(job.name)
         places = {(source.id, there.id) for source in job.sources for there in job.destinations}
-        self._ledgers = {ledger.where: ledger for ledger in books.ledgers(job.name) if ledger.where in places}
+        kept = {ledger.where: ledger for ledger in books.ledgers(job.name)}
+        self._ledgers = {where: ledger for where, ledger in kept.items() if where in places}
+        self._former = [ledger for where, ledger in kept.items() if where not in places]
+        """Of sources and destinations that the job no longer names."""
         self._copies: dict[tuple[str, str], StoredCopy] = {}
         """What destinations list, by destination and key."""
         self._left_out: dict[str, str] = {}
@@ -101,6 +103,10 @@ class _Checking:
 
     def look(self) -> None:
         """Bring the ledgers up to what the destinations list, and choose whose turn it is."""
+        for ledger in self._former:
+            bad_alone = without_good(ledger)
+            if bad_alone != ledger:
+                self._books.put_ledger(self._job.name, bad_alone)
         for id_ in self._connections.configs:
             self._context.cancel.check()
             try:
@@ -124,6 +130,7 @@ class _Checking:
         for warning in self._rotation.warnings:
             self._watch.warn(warning)
         self._watch.note(f"{len(self._rotation.turns)} of {len(waiting)} copies have their turn")
+        self._books.put_verification(self.status())
 
     def read(self, seconds: float | None) -> None:
         """Read one copy after the other; each answer is kept before the next begins."""
@@ -151,6 +158,7 @@ class _Checking:
         return Verification(
             job=self._job.name,
             run=run_id(self._started),
+            execution=self._execution,
             hostname=self._job.hostname,
             started=self._started,
             finished=finished,
@@ -211,6 +219,8 @@ class _Checking:
         self._read_copies += 1
         self._read_bytes += check.size
         self._found(check)
+        # A check may take a day: damage is told at once. And one that dies has paid for what it has read.
+        self._books.put_verification(self.status())
 
     def _is_gone(self, stored: StoredCopy) -> bool:
         """Whether the destination answers no more: then that is what is wrong, and not its copies."""
@@ -227,9 +237,5 @@ class _Checking:
 
     def _found(self, check: Check) -> None:
         self.checks.append(check)
-        if check.status == "ok":
-            return
-        self._watch.warn(f"{check.key} at {check.destination} is {check.status}: {check.error}")
-        if time.monotonic() - self._told > _STATUS_SECONDS:  # a check may take a day; who watches hears of it at once
-            self._told = time.monotonic()
-            self._books.put_verification(self.status())
+        if check.status != "ok":
+            self._watch.warn(f"{check.key} at {check.destination} is {check.status}: {check.error}")

@@ -58,9 +58,13 @@ class LocalBooks:
         return [ledger for path in paths if (ledger := _read(path, Ledger))]
 
     def put_ledger(self, job: str, ledger: Ledger) -> None:  # noqa: ARG002
-        """Keep a ledger. Raises BackupsError."""
+        """Keep a ledger, and no file of one that is empty. Raises BackupsError."""
         name = hashlib.sha256(json.dumps(ledger.where).encode()).hexdigest()[:16]
-        _write(self.directory / f"{name}.json", ledger)
+        path = self.directory / f"{name}.json"
+        if ledger.copies:
+            _write(path, ledger)
+        else:
+            _remove(path)
 
     def verification(self, job: str) -> Verification | None:  # noqa: ARG002
         """The status. Raises BackupsError."""
@@ -88,6 +92,13 @@ def _read(path: Path, model: type[R]) -> R | None:
     except ValidationError:
         hint = "remove it: its copies then count as never read, and are read again"
         raise BackupsError(f"{path} is damaged", hint=hint) from None
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise BackupsError(f"{path} can't be removed: {error.strerror}", hint=_ELSEWHERE) from None
 
 
 def _write(path: Path, record: Record) -> None:

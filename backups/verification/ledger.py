@@ -121,6 +121,15 @@ def compared(ledger: Ledger, listed: Iterable[Copy], now: dt.datetime, *, newest
     return Compared(after, after != ledger)
 
 
+def without_good(ledger: Ledger) -> Ledger:
+    """What stays of a source or destination that the job no longer names: copies that were not found good.
+
+    They may be there still, and nobody may take them for good when the job names that place again. The others are then
+    read anew.
+    """
+    return ledger.model_copy(update={"copies": {key: one for key, one in ledger.copies.items() if one.check}})
+
+
 def _known(ledger: Ledger, key: str, copy: Copy, now: dt.datetime) -> Known:
     before = ledger.copies.get(key)
     fresh = Known(size=copy.size, modified=copy.modified, manifest=copy.has_manifest, seen=now)

@@ -42,6 +42,8 @@ class Verification(Record):
     job: str
     run: str
     """The check that wrote it."""
+    execution: str = ""
+    """Name of the execution that this check was; empty on one machine."""
     hostname: str
     started: dt.datetime
     finished: dt.datetime

@@ -17,16 +17,17 @@ CLOUD = ENV.cloud()
 
 @observed
 def handler(event: dict[str, Any]) -> dict[str, Any]:
-    """``{jobs: [NAME], after?}`` becomes ``{jobs, problems}``, two numbers.
+    """``{jobs: [NAME], after?, check?}`` becomes ``{jobs, problems}``, two numbers.
 
-    Fails when it could not look at one, after all the others. ``after`` says what else than the hour it follows.
+    Fails when it could not look at one, after all the others. ``after`` says what else than the hour it follows, and
+    ``check`` which execution of a check is over.
     """
     jobs = event["jobs"]
     problems, unseen = 0, []
     for job in jobs:
         now = dt.datetime.now(dt.UTC)
         try:
-            seen = look(CLOUD, job, ENV.schedules, now=now)
+            seen = look(CLOUD, job, ENV.schedules, now=now, ended=event.get("check", ""))
         except Exception:  # one job must not keep the others from being looked at
             logger.exception("job %s", job)
             unseen.append(job)

@@ -104,6 +104,22 @@ def test_copies_that_retention_removed_drop_out_of_the_record(job: Job, backups:
     assert f"{HOST}/2026-01-01/data.tar.zst.gpg" not in memory.kept["data", "one"].copies
 
 
+@pytest.mark.parametrize("gone", ["declared", "destinations"])
+def test_what_the_job_names_no_more_is_forgotten_but_for_damage(
+    job: Job, backups: CommandLine, tmp_path: Path, gone: str
+) -> None:
+    """A copy of another job's place may be there still, and nobody may take a damaged one for good."""
+    memory = Memory()
+    bit_flipped(copy_at(backups.two))
+    checked(job, memory, tmp_path)
+    checked(replace(job, **{gone: ()}), memory, tmp_path, days=1)
+    assert memory.status
+    assert (memory.status.copies, memory.status.damaged) == (0, 0)
+    assert {where[1]: len(ledger.copies) for where, ledger in memory.kept.items()} == {"one": 0, "two": 1}
+    assert set(checked(job, memory, tmp_path, days=1)) == {"one", "two"}
+    assert memory.status.damaged == 1
+
+
 def test_damage_that_is_known_outlives_a_check_that_can_not_look(
     job: Job, backups: CommandLine, tmp_path: Path
 ) -> None:
@@ -128,7 +144,9 @@ def test_damage_is_told_while_the_check_goes_on(job: Job, backups: CommandLine, 
     bit_flipped(copy_at(backups.one))
     checked(job, memory, tmp_path)
     assert [(status.going, status.damaged, status.checked) for status in memory.statuses] == [
+        (True, 0, 0),
         (True, 1, 1),
+        (True, 1, 2),
         (False, 1, 2),
     ]
 

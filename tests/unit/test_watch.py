@@ -58,8 +58,8 @@ def run(stack: Deployment, ended: dt.datetime) -> None:
     stack.state.put_report(report(one, run=f"{ended:%Y%m%dT%H%M%SZ}", finished=ended))
 
 
-def at(stack: Deployment, now: dt.datetime) -> Look:
-    return look(stack.cloud, "nightly", GROUP, now=now)
+def at(stack: Deployment, now: dt.datetime, ended: str = "") -> Look:
+    return look(stack.cloud, "nightly", GROUP, now=now, ended=ended)
 
 
 def test_a_job_that_is_well_is_told_of_to_nobody(stack: Deployment) -> None:
@@ -110,6 +110,21 @@ def test_what_a_check_found_is_told_and_counted_once(stack: Deployment) -> None:
     stack.state.put_verification(status(run="20261124T080000Z"))
     over = at(stack, NOW + 3 * HOUR)
     assert (over.found, over.told, over.new_check) == ((), True, True)
+
+
+def test_a_check_that_was_killed_is_told_and_no_other(stack: Deployment) -> None:
+    run(stack, NOW - HOUR)
+    stack.state.put_verification(status(going=True, execution="second"))
+    assert at(stack, NOW, ended="first").found == ()  # one that was refused, since another is at work
+    killed = at(stack, NOW + HOUR, ended="second")
+    assert [finding.text for finding in killed.found] == [
+        "the last check of the copies was not whole: it was killed; the next one goes on where it ended"
+    ]
+    assert (killed.told, killed.new_check) == (True, True)
+    later = at(stack, NOW + 2 * HOUR)
+    assert (len(later.found), later.told, later.new_check) == (1, False, False)
+    stack.state.put_verification(status(run="20261124T080000Z", going=True, execution="third"))
+    assert at(stack, NOW + 3 * HOUR).found == ()
 
 
 def test_checks_that_never_come_are_noticed_unless_the_job_wants_none(stack: Deployment) -> None:
