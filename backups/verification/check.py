@@ -19,7 +19,7 @@ from backups.restoring.decoding import StoredCopy
 from backups.restoring.verify import as_it_is_now, check_steadily
 from backups.storing import Connections
 from backups.verification.ledger import Books, Ledger, compared, manifest_gone, without_good
-from backups.verification.rotation import DAY, Rotation, Turn, Waiting, rotate, spent
+from backups.verification.rotation import DAY, Rotation, Turn, Waiting, overdraft, rotate, spent
 from backups.verification.status import MOST_BAD, Check, Verification
 from backups.watching import Watch
 
@@ -97,7 +97,8 @@ class _Checking:
         self._copies: dict[tuple[str, str], StoredCopy] = {}
         """What destinations list, by destination and key."""
         self._left_out: dict[str, str] = {}
-        self._rotation = Rotation((), self._before.credit if self._before else 0, ())
+        credit, overdrawn = (self._before.credit, self._before.overdrawn) if self._before else (0, 0)
+        self._rotation = Rotation((), credit, overdrawn, 0, ())
         self._read_copies = self._read_bytes = 0
         self._connections = Connections(job.destinations, context)
 
@@ -125,8 +126,8 @@ class _Checking:
             if (ledger.destination, key) in self._copies
         ]
         since = self._started - self._before.started if self._before else None
-        credit = self._before.credit if self._before else 0
-        self._rotation = rotate(waiting, self._rules, now=self._started, since=since, credit=credit)
+        left = {"credit": self._rotation.credit, "overdrawn": self._rotation.overdrawn}
+        self._rotation = rotate(waiting, self._rules, now=self._started, since=since, **left)
         for warning in self._rotation.warnings:
             self._watch.warn(warning)
         self._watch.note(f"{len(self._rotation.turns)} of {len(waiting)} copies have their turn")
@@ -175,6 +176,7 @@ class _Checking:
             left_out=self._left_out,
             warnings=self._rotation.warnings,
             credit=spent(self._rotation, self._read_bytes),
+            overdrawn=overdraft(self._rotation, self._read_bytes),
             error=self.broken,
         )
 

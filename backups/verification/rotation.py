@@ -9,14 +9,16 @@ Bytes are earned evenly: a whole turn of all copies in the days of the promise. 
 
 The first two are read whatever was earned; the others in their order, so that a large one is saved up for. One check
 reads ``max_gib`` at most, or a single copy that is larger: once as much was earned, at no more than ``max_gib`` for
-each check, or when it is due and all copies together need no more than that.
+each check, or when it is due and all copies together need no more than that. What such a copy takes above ``max_gib``
+is overdrawn, until later checks have read so much less; before that no other large one is read. So checks in a row
+never read more than ``max_gib`` each and one copy.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from backups.jobfile.settings import VerifyRules
@@ -30,6 +32,10 @@ _EARLY = dt.timedelta(hours=6)
 """No two checks are exactly a day apart."""
 
 
+Key = tuple[str, str]
+"""Destination and key."""
+
+
 @dataclass(frozen=True)
 class Waiting:
     """A copy that takes part."""
@@ -38,6 +44,11 @@ class Waiting:
     destination: str
     key: str
     known: Known
+
+    @property
+    def where(self) -> Key:
+        """Which copy it is."""
+        return self.destination, self.key
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,10 @@ class Rotation:
     """In the order in which they are read."""
     credit: int
     """Bytes that were earned, before anything is read."""
+    overdrawn: int
+    """Bytes that checks before have read above their bound, and none has read less since."""
+    bound: int
+    """Bytes that this check may read, but for a single copy that is larger."""
     warnings: tuple[str, ...]
     """Why the promise can't be kept."""
 
@@ -67,10 +82,12 @@ def rotate(
     now: dt.datetime,
     since: dt.timedelta | None = None,
     credit: int = 0,
+    overdrawn: int = 0,
 ) -> Rotation:
     """Choose the copies to read now.
 
-    ``since`` is the time since the last check, None before the first; ``credit`` are the bytes that it has left over.
+    ``since`` is the time since the last check, None before the first; ``credit`` are the bytes that it has left over,
+    and ``overdrawn`` those that it and others before it have read too many.
     """
     copies = [copy for copy in waiting if not (copy.known.check and copy.known.check.status == "missing")]
     span = rules.every_days * DAY
@@ -79,12 +96,16 @@ def rotate(
     share = math.ceil(total * (pause / span))
     bound = total if rules.max_gib is None else int(rules.max_gib * GIB)
     credit = min(total, credit + min(share, bound))
+    usual = max(pause, DAY)  # one that came early does not bring the next one forward
+    table = _Timetable(copies, span, usual, bound)
     turns: list[Turn] = []
     read, late, waits = 0, 0, False
-    for rank, turn in _ordered(copies, span, min(2 * pause, span / 2), now):
+    for rank, turn in _ordered(copies, table.latest, span, min(2 * usual, span / 2), now):
         size = turn.copy.known.size
         earned = read + size <= credit
-        alone = not read and (earned or (rank == _DUE and share <= bound))
+        alone = not (read or overdrawn) and (
+            share <= bound or earned if rank == _DUE else earned and table.allows(turn.copy, now)
+        )
         if rank > _AGAIN and (waits or not earned):
             break  # what is earned is saved, for this one or for one before it
         if read + size <= bound or alone:
@@ -94,8 +115,8 @@ def rotate(
             break
         else:
             waits = True
-            late += rank == _DUE
-    return Rotation(tuple(turns), credit, tuple(_warnings(rules, share, late)))
+            late += rank == _DUE and turn.copy.known.waits_since + span <= now + usual
+    return Rotation(tuple(turns), credit, overdrawn, bound, tuple(_warnings(rules, share, late)))
 
 
 def spent(rotation: Rotation, read: int) -> int:
@@ -103,17 +124,56 @@ def spent(rotation: Rotation, read: int) -> int:
     return max(0, rotation.credit - read)
 
 
+def overdraft(rotation: Rotation, read: int) -> int:
+    """What is overdrawn after reading so many bytes."""
+    return max(0, rotation.overdrawn + read - rotation.bound)
+
+
+class _Timetable:
+    """When each copy must be read at last.
+
+    For one above the bound that is before its days are over if else the next one would come too late: between the two
+    pass as many checks as make up for the first, beside reading the smaller ones.
+    """
+
+    def __init__(self, copies: Iterable[Waiting], span: dt.timedelta, pause: dt.timedelta, bound: int) -> None:
+        self.latest = {copy.where: copy.known.waits_since + span for copy in copies}
+        small = sum(copy.known.size for copy in copies if copy.known.size <= bound)
+        self._spare = max(1, bound - math.ceil(small * (pause / span)))
+        self._pause, self._most = pause, math.ceil(span / pause)
+        self._large = [copy for copy in copies if copy.known.size > bound]
+        after: dt.datetime | None = None
+        for copy in sorted(self._large, key=lambda one: (self.latest[one.where], one.known.size), reverse=True):
+            if after:
+                self.latest[copy.where] = min(self.latest[copy.where], after - self._made_up_for(copy))
+            after = self.latest[copy.where]
+
+    def allows(self, copy: Waiting, now: dt.datetime) -> bool:
+        """Whether a copy that need not be read yet leaves the other large ones their time."""
+        others = (self.latest[other.where] for other in self._large if other.where != copy.where)
+        return all(now + self._made_up_for(copy) <= latest for latest in others)
+
+    def _made_up_for(self, copy: Waiting) -> dt.timedelta:
+        return min(math.ceil(copy.known.size / self._spare), self._most) * self._pause
+
+
 _DUE, _AGAIN, _NEVER, _LONGEST = range(4)
 
 
 def _ordered(
-    copies: Iterable[Waiting], span: dt.timedelta, ahead: dt.timedelta, now: dt.datetime
+    copies: Iterable[Waiting],
+    latest: Mapping[Key, dt.datetime],
+    span: dt.timedelta,
+    ahead: dt.timedelta,
+    now: dt.datetime,
 ) -> list[tuple[int, Turn]]:
-    ranked = [found for copy in copies if (found := _ranked(copy, span, ahead, now))]
+    ranked = [found for copy in copies if (found := _ranked(copy, latest[copy.where], span, ahead, now))]
     return [(rank, turn) for rank, _, turn in sorted(ranked, key=lambda found: (*found[:2], found[2].copy.key))]
 
 
-def _ranked(copy: Waiting, span: dt.timedelta, ahead: dt.timedelta, now: dt.datetime) -> tuple[int, float, Turn] | None:
+def _ranked(
+    copy: Waiting, due: dt.datetime, span: dt.timedelta, ahead: dt.timedelta, now: dt.datetime
+) -> tuple[int, float, Turn] | None:
     """Its kind, its place among those of its kind, and the turn itself; None when it must wait."""
     known = copy.known
     if known.check and known.tried:
@@ -123,7 +183,6 @@ def _ranked(copy: Waiting, span: dt.timedelta, ahead: dt.timedelta, now: dt.date
         return _AGAIN, known.tried.timestamp(), Turn(copy, f"was {known.check.status} on {known.tried:%Y-%m-%d}")
     if known.changed:
         return _AGAIN, 0.0, Turn(copy, "was changed")
-    due = known.waits_since + span
     days = (now - known.waits_since).days
     if due <= now + ahead:
         return _DUE, due.timestamp(), Turn(copy, f"due on {due:%Y-%m-%d}")

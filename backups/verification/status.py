@@ -75,6 +75,8 @@ class Verification(Record):
     """Why the promise of ``within_days`` can't be kept."""
     credit: int = 0
     """Bytes that the next check may read of copies that are not due yet."""
+    overdrawn: int = 0
+    """Bytes of a large copy above ``max_gib``, for which no check has read less yet."""
     going: bool = False
     """The check is not over, or was killed."""
     error: str = ""
