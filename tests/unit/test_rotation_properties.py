@@ -37,7 +37,8 @@ def lived(
     copies: list[Waiting], rules: VerifyRules, at: list[dt.datetime], bad: dict[int, CheckStatus]
 ) -> tuple[list[int], dict[int, float]]:
     """What each check reads, and the longest that each copy waits, in days."""
-    copies, credit, overdrawn, last = list(copies), 0, 0, None
+    copies, credit, overdrawn = list(copies), 0, 0
+    last: dt.datetime | None = None
     numbers = {one.key: number for number, one in enumerate(copies)}
     reads, waits = [], dict.fromkeys(range(len(copies)), 0.0)
     for now in at:
