@@ -464,7 +464,11 @@ def test_a_check_runs_the_worker_under_its_own_role_and_the_watch_tells(template
     (container,) = overrides["ContainerOverrides"]
     assert (container["Name"], container["Command"]) == ("worker", ["check"])
     assert states_["Check"]["Catch"][0]["Next"] == states_["Check"]["Next"] == "Look"
-    assert states_["Look"]["Parameters"]["Payload"] == {"jobs.$": "States.Array($.job)", "after": "check"}
+    # By its name the watch knows that the check is over, even when its record says that it goes on.
+    name = "$$.Execution.Name"
+    assert {"Name": "BACKUPS_CHECK", "Value.$": name} in container["Environment"]
+    payload = {"jobs.$": "States.Array($.job)", "after": "check", "check.$": name}
+    assert states_["Look"]["Parameters"]["Payload"] == payload
 
 
 @pytest.mark.parametrize(("metric", "limit"), [("CopiesDamaged", 0), ("CopiesUnreadable", 0), ("HoursUnverified", 720)])
