@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
-import zlib
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from backups.destinations.base import Upload
+from backups.destinations.crc32 import combined
 from backups.destinations.retrying import GivenUp, again
 from backups.destinations.s3_abandoned import abort_abandoned
 from backups.destinations.s3_bucket import Bucket, encoded
@@ -43,7 +43,6 @@ class S3Upload(Upload):
         """Add to the part that fills. Waits while too much is on its way."""
         self._given_up.check()
         self._size += len(block)
-        self._crc32 = zlib.crc32(block, self._crc32)
         if self._sha256:
             self._sha256.update(block)
         rest = memoryview(block)
@@ -82,6 +81,7 @@ class S3Upload(Upload):
             abort_abandoned(self._bucket, self._key)
             self._multipart = Multipart(self._bucket, self._key, self._token, self._given_up)
         self._multipart.send(part)
+        self._crc32 = combined(self._crc32, part.crc32, part.size)
         self._part = None
         return self._multipart
 
