@@ -138,7 +138,7 @@ def _jobs(  # noqa: PLR0917 - everything that jobs name
         "mute": _job(folder, {}, hostname="mute.example.org"),
         "checked": _job(
             folder,
-            {"destinations": [main, {"id": "second", "type": "s3", "bucket": SECOND}]},
+            {"destinations": [main, {**held, "id": "second"}]},
             hostname="checked.example.org",
             verification={"every_days": 1},
         ),
