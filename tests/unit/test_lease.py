@@ -77,9 +77,11 @@ def books(request: pytest.FixtureRequest) -> Iterator[LeasableBooks]:
 
 @pytest.mark.usefixtures("often")
 def test_a_second_check_is_refused_while_the_first_renews(books: LeasableBooks) -> None:
-    with leased(books, "nightly", Cancel(), execution="first", term=LONG):
-        with pytest.raises(BackupsError, match="copies of job 'nightly' is still going: execution 'first'"):
-            leased(books, "nightly", Cancel(), execution="second", term=LONG).__enter__()
+    with (
+        leased(books, "nightly", Cancel(), execution="first", term=LONG),
+        pytest.raises(BackupsError, match="copies of job 'nightly' is still going: execution 'first'"),
+    ):
+        leased(books, "nightly", Cancel(), execution="second", term=LONG).__enter__()
     with leased(books, "nightly", Cancel(), term=LONG) as held:  # at once: the one before has let go
         held.put_ledger("nightly", LEDGER)
         if isinstance(books, State):  # where each job has its own, and it is no ledger

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from backups.copies import Copy
-from backups.verification.ledger import Known, Ledger, compared
+from backups.verification.here import LocalBooks
+from backups.verification.ledger import Known, Ledger, compared, without_good
 from backups.verification.status import Check, CheckStatus
 from tests.unit.copies import NOW, copy
 
@@ -97,3 +99,14 @@ def test_the_newest_copy_is_missed_when_it_is_gone_and_older_ones_are_not() -> N
 def test_a_copy_that_never_had_a_manifest_is_not_missed() -> None:
     one = copy(0, verified=False)
     assert listed(ledger=listed(one), days=1).copies == {}
+
+
+def test_of_a_place_that_is_named_no_more_only_bad_copies_are_remembered_and_no_empty_file(tmp_path: Path) -> None:
+    good, bad = copy(1), copy(2)
+    ledger = read(read(listed(good, bad), good), bad, "damaged")
+    books = LocalBooks(tmp_path)
+    books.put_ledger("nightly", ledger)
+    books.put_ledger("nightly", without_good(ledger))
+    assert [list(kept.copies) for kept in books.ledgers("nightly")] == [[str(bad.key)]]
+    books.put_ledger("nightly", without_good(listed(good)))
+    assert list(tmp_path.iterdir()) == []
