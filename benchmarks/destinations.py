@@ -78,6 +78,17 @@ class Table:
         print(line, flush=True)
 
 
+def anew(case: Case, stored: Path) -> Case:
+    """What it stored is removed afterwards, so that it never replaces a file, as a copy never does."""
+
+    def measure() -> Measured:
+        measured = case()
+        stored.unlink()
+        return measured
+
+    return measure
+
+
 Served = Callable[[Table], contextlib.AbstractContextManager[Kind]]
 
 
@@ -87,7 +98,7 @@ def local(table: Table) -> Iterator[Kind]:
     place, plain = table.work / "local", table.work / "plain"
     place.mkdir()
     copy = f"cat {table.data} > {plain} && sync {plain}"
-    yield Kind("local", {"type": "local", "path": str(place)}, {"cat, sync": lambda: shell(copy)})
+    yield Kind("local", {"type": "local", "path": str(place)}, {"cat, sync": anew(lambda: shell(copy), plain)})
     shutil.rmtree(place)
 
 
@@ -133,7 +144,9 @@ def smb(table: Table) -> Iterator[Kind]:
         )
         ours = {"hostname": "127.0.0.1", "port": server.port, "share": samba.SHARE}
         ours |= {"username": samba.USER, "password": samba.PASSWORD}
-        yield Kind("samba", {"type": "samba", **ours}, {"smbclient put": lambda: shell(put)})
+        yield Kind(
+            "samba", {"type": "samba", **ours}, {"smbclient put": anew(lambda: shell(put), server.root / "plain")}
+        )
     shutil.rmtree(directory)
 
 
@@ -160,7 +173,7 @@ def rclone(table: Table) -> Iterator[Kind]:
         config.write_text(server.config())
         put = f"{RCLONE} --config {config} rcat {REMOTE}:plain < {table.data}"
         ours = {"type": "rclone", "remote": REMOTE, "config": server.config()}
-        yield Kind("rclone (sftp)", ours, {"rclone rcat": lambda: shell(put)})
+        yield Kind("rclone (sftp)", ours, {"rclone rcat": anew(lambda: shell(put), server.root / "plain")})
     shutil.rmtree(directory)
 
 

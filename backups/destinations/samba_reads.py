@@ -12,8 +12,11 @@ from smbprotocol.exceptions import SMBResponseException
 
 from backups.destinations.samba_writes import CREDIT_BYTES, credit, post
 
-IN_FLIGHT = 2
-"""Requests that may be without an answer; each needs several times its size as memory in the library."""
+READ_BYTES = 1 << 20
+"""One request. The library copies an answer several times, which for larger ones is slower and needs more memory."""
+
+IN_FLIGHT = 4
+"""Requests that may be without an answer."""
 
 Place = tuple[int, int]
 """Offset and size in bytes."""
@@ -56,7 +59,7 @@ def read_ahead(fd: Any, places: Iterable[Place]) -> Iterator[tuple[int, bytes]]:
 
 
 def _most(fd: Any, size: int) -> int:
-    return min(size, int(fd.connection.max_read_size))
+    return min(size, READ_BYTES, int(fd.connection.max_read_size))
 
 
 def _ask(fd: Any, place: int, offset: int, size: int) -> _Read:

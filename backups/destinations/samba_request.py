@@ -39,8 +39,8 @@ _SLACK = AES.block_size // 8 - 1  # that the cipher asks for behind what it writ
 
 
 def packs(file: Any) -> bool:
-    """Whether requests for this open file can be packed here: SMB 3.1.1 that encrypts with GCM, as all servers of the
-    last ten years do. What is signed, or encrypted with CCM, is left to the library."""
+    """Whether requests for this open file can be packed here: SMB 3.1.1 that encrypts with GCM, as servers of today
+    do. What is signed, or encrypted with CCM, is left to the library."""
     connection, tree = file.connection, file.tree_connect
     return bool(
         connection.dialect >= Dialects.SMB_3_1_1

@@ -250,10 +250,10 @@ class SambaUpload(Upload):
 
     def _are_right(self, link: Link, file: Any) -> bool:
         samples = {sample.offset: sample for sample in self._samples}
-        digests = {offset: hashlib.sha256() for offset in samples}
+        sums = {offset: self._samples.sum() for offset in samples}
         for place, block in self._read(link, file, ((sample.offset, sample.size) for sample in samples.values())):
-            digests[place].update(block)
-        return all(digests[offset].digest() == sample.digest for offset, sample in samples.items())
+            sums[place].update(block)
+        return all(sums[offset].tag() == sample.tag for offset, sample in samples.items())
 
     def _read(self, link: Link, file: Any, places: Iterable[Place]) -> Iterator[tuple[int, bytes]]:
         blocks = read_ahead(file.fd, places)

@@ -21,7 +21,7 @@ from smbprotocol.session import Session
 from smbprotocol.transport import Tcp
 from smbprotocol.tree import TreeConnect
 
-from backups.destinations.samba_reads import read_ahead
+from backups.destinations.samba_reads import IN_FLIGHT, read_ahead
 from backups.destinations.samba_request import Requests, packs
 
 MOST = 1 << 18
@@ -238,9 +238,9 @@ def test_reading_ahead_gives_each_place_its_bytes_in_order(most: int, credits: i
 def test_after_an_error_the_answers_to_the_rest_are_heard() -> None:
     file = Answers(b"x" * 10, 1 << 20, 64)
     with pytest.raises(EndOfFile):
-        list(read_ahead(file, [(20, 1 << 16), (0, 1 << 16), (1, 1 << 16)]))
-    assert len(file.asked) == 2
-    assert file.sequence_window == {"low": 2, "high": 66}
+        list(read_ahead(file, [(20 - place, 1 << 16) for place in range(2 * IN_FLIGHT)]))
+    assert len(file.asked) == IN_FLIGHT
+    assert file.sequence_window == {"low": IN_FLIGHT, "high": IN_FLIGHT + 64}
 
 
 def test_the_lock_of_the_library_is_held_while_sending() -> None:
