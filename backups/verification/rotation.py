@@ -2,7 +2,8 @@
 
 Bytes are earned evenly: a whole turn of all copies in the days of the promise. They are spent on
 
-1. copies that are due: their time is over before the check after the next one, so that one check may fail;
+1. copies that are due: their time is over before the check after the next one, so that one check may fail, or else
+   those after them would come too late;
 2. copies that were not found good, again after a day, then after two, four, eight …; and what took their place;
 3. copies that were never read, the newest first, since those are the ones to be restored;
 4. copies that wait longest.
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from backups.jobfile.settings import VerifyRules
@@ -130,31 +131,31 @@ def overdraft(rotation: Rotation, read: int) -> int:
 
 
 class _Timetable:
-    """When each copy must be read at last.
+    """When each copy must be read at last: before its days are over if else the ones after it would come too late.
 
-    For one above the bound that is before its days are over if else the next one would come too late: between the two
-    pass as many checks as make up for the first, beside reading the smaller ones.
+    Small ones fill a check by half at least. One above the bound takes as many checks as make up for it, beside
+    reading the small ones.
     """
 
-    def __init__(self, copies: Iterable[Waiting], span: dt.timedelta, pause: dt.timedelta, bound: int) -> None:
-        self.latest = {copy.where: copy.known.waits_since + span for copy in copies}
+    def __init__(self, copies: Sequence[Waiting], span: dt.timedelta, pause: dt.timedelta, bound: int) -> None:
+        self._bound, self._pause, self._most = bound, pause, math.ceil(span / pause)
+        self._large = [copy for copy in copies if copy.known.size > bound]
         small = sum(copy.known.size for copy in copies if copy.known.size <= bound)
         self._spare = max(1, bound - math.ceil(small * (pause / span)))
-        self._pause, self._most = pause, math.ceil(span / pause)
-        self._large = [copy for copy in copies if copy.known.size > bound]
-        after: dt.datetime | None = None
-        for copy in sorted(self._large, key=lambda one: (self.latest[one.where], one.known.size), reverse=True):
-            if after:
-                self.latest[copy.where] = min(self.latest[copy.where], after - self._made_up_for(copy))
-            after = self.latest[copy.where]
+        self.latest = {copy.where: copy.known.waits_since + span for copy in copies}
+        after = dt.datetime.max.replace(tzinfo=dt.UTC)
+        for copy in sorted(copies, key=lambda one: (self.latest[one.where], one.known.size), reverse=True):
+            after = self.latest[copy.where] = min(self.latest[copy.where], after - self._takes(copy))
 
     def allows(self, copy: Waiting, now: dt.datetime) -> bool:
         """Whether a copy that need not be read yet leaves the other large ones their time."""
         others = (self.latest[other.where] for other in self._large if other.where != copy.where)
-        return all(now + self._made_up_for(copy) <= latest for latest in others)
+        return all(now + self._takes(copy) <= latest for latest in others)
 
-    def _made_up_for(self, copy: Waiting) -> dt.timedelta:
-        return min(math.ceil(copy.known.size / self._spare), self._most) * self._pause
+    def _takes(self, copy: Waiting) -> dt.timedelta:
+        size = copy.known.size
+        checks = 2 * size / max(1, self._bound) if size <= self._bound else math.ceil(size / self._spare)
+        return min(checks, self._most) * self._pause
 
 
 _DUE, _AGAIN, _NEVER, _LONGEST = range(4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from backups.jobfile.settings import VerifyRules
@@ -66,6 +66,10 @@ def days(count: int) -> list[dt.datetime]:
 
 @settings(max_examples=25, deadline=None)
 @given(SIZES, st.integers(5, 30))
+@example([8, 20, 600, 2000, 20_000, 1], 30)  # large ones that come due together, and one that is read too soon
+@example([6000, 800, 80, 80, 200], 30)
+@example([900, 40_000, 600, 70, 5, 7000], 30)
+@example([100, 3000, 300, 300, 300, 400], 28)  # small ones that come due together with a large one
 def test_within_a_bound_that_suffices_every_copy_is_in_time(sizes: list[int], every: int) -> None:
     _, waits = lived(stored(sizes, []), bounded(sizes, every, 0.4), days(4 * every), {})
     assert max(waits.values()) <= every
