@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from google.auth.exceptions import GoogleAuthError
 from google.oauth2 import service_account
 
+from backups.aws_sessions import new_session
 from backups.destinations.gs_errors import NoAwsCredentialsError, explain
 from backups.errors import DeniedError, DestinationError
 
@@ -100,18 +101,14 @@ def _from_aws(info: dict[str, Any]) -> Credentials:
 
 class _TaskRole(google.auth.aws.AwsSecurityCredentialsSupplier):
     def get_aws_security_credentials(self, context: Any, request: Any) -> google.auth.aws.AwsSecurityCredentials:  # noqa: ARG002
-        import boto3
-
-        found = boto3.session.Session().get_credentials()
+        found = new_session().get_credentials()
         frozen = found.get_frozen_credentials() if found else None
         if not frozen or not frozen.access_key or not frozen.secret_key:
             raise NoAwsCredentialsError
         return google.auth.aws.AwsSecurityCredentials(frozen.access_key, frozen.secret_key, frozen.token)
 
     def get_aws_region(self, context: Any, request: Any) -> str:  # noqa: ARG002
-        import boto3
-
-        return os.environ.get("AWS_REGION") or boto3.session.Session().region_name or "us-east-1"
+        return os.environ.get("AWS_REGION") or new_session().region_name or "us-east-1"
 
 
 def _from_p12(content: bytes, config: GoogleStorage, about: str) -> Credentials:

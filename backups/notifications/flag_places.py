@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from backups import ssm
+from backups.aws_sessions import new_session
 from backups.context import Context
 from backups.errors import BackupsError, NotificationError
 from backups.notifications.base import REQUEST_SECONDS
@@ -27,7 +28,6 @@ _TEMPORARY = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "Requ
 
 def put_object(bucket: str, key: str, region: str, content: bytes) -> None:
     """Put a flag file into a bucket. Raises NotificationError."""
-    import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -35,7 +35,7 @@ def put_object(bucket: str, key: str, region: str, content: bytes) -> None:
     once: Any = {"total_max_attempts": 1}  # repetitions are for whoever tells all channels
     config = Config(connect_timeout=REQUEST_SECONDS / 2, read_timeout=REQUEST_SECONDS / 2, retries=once)
     try:
-        client = boto3.session.Session().client("s3", region_name=region or None, config=config)
+        client = new_session(region_name=region or None).client("s3", config=config)
         client.put_object(Bucket=bucket, Key=key, Body=content, ContentType="text/plain")
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
+from backups.aws_sessions import new_session
 from backups.context import Context
 from backups.errors import NotificationError
 from backups.notifications.base import REQUEST_SECONDS, MessageChannel
@@ -69,7 +70,6 @@ class Sns(MessageChannel):
             raise _broken(error) from None
 
     def _client(self) -> SNSClient:
-        import boto3
         from botocore.config import Config
 
         own: dict[str, Any] = {}
@@ -79,7 +79,7 @@ class Sns(MessageChannel):
         once: Any = {"total_max_attempts": 1}  # repetitions are for whoever tells all channels
         config = Config(connect_timeout=REQUEST_SECONDS, read_timeout=REQUEST_SECONDS, retries=once)
         region = self.topic_arn.split(":")[3]
-        return boto3.session.Session().client("sns", region_name=region, config=config, **own)
+        return new_session(region_name=region, **own).client("sns", config=config)
 
 
 def subject(text: str) -> str:
