@@ -19,10 +19,10 @@ from backups.destinations.base import DestinationConfig
 from backups.errors import BackupsError
 from backups.job import Job
 from backups.notifying import scrubbed
-from backups.pruning import Task, Work
+from backups.pruning import Task, Work, WorkRecord
 from backups.pruning.prune import go_on
 from backups.records import Record
-from backups.snapshots.pruning import with_snapshots
+from backups.snapshots.pruning import snapshots_of, with_snapshots
 
 
 class Turn(Record):
@@ -78,22 +78,19 @@ def prune_after(state: State, place: Place, context: Context, limits: Limits, *,
     Nothing is listed or removed when nothing was stored. What goes wrong at the destination is told in the records.
     Raises BackupsError when the state bucket or the job file can't be read.
     """
-    results = state.results(place.job, place.run)
-    stored = {
-        result.source: at.key or result.key
-        for result in results
-        for at in result.destinations
-        if at.destination == place.destination and at.status == "stored"
-    }
+    left = _left(state, place)
+    stored = left.stored if left else _stored(state, place)
     if not stored:
         return Turn(number=place.turn.number, done=True)
     job = load_deployed(place.job_file, place.job)
-    work = _work(state, place, job, stored, now)
+    task = _task(state, place, job, stored, left.now if left else now)
+    work = Work.of(task, left) if left else Work(task)
     done = _do(work, job.destination(place.destination), context, limits)
     if not done:
         number = place.turn.number + 1
         state.put_retention(place.job, place.run, place.destination, number, work.record())
         return Turn(number=number, removed=work.removed_count)
+    results = state.results_of(place.job, place.run, sorted(snapshots_of(job) & stored.keys()))
     pruned = with_snapshots(work.pruned(), job, results, context, today=work.task.today, now=work.task.now)
     records = [scrubbed(record, context.secrets.scrub) for record in pruned]
     state.put_pruned(place.job, place.run, records)
@@ -101,24 +98,38 @@ def prune_after(state: State, place: Place, context: Context, limits: Limits, *,
     return Turn(number=place.turn.number, done=True, removed=work.removed_count, failed=failed)
 
 
-def _work(state: State, place: Place, job: Job, stored: Mapping[str, str], now: dt.datetime) -> Work:
-    """The work as the turn before has left it."""
-    left = None
-    if place.turn.number:
-        left = state.retention(place.job, place.run, place.destination, place.turn.number)
-        if left is None:
-            where = f"turn {place.turn.number} of retention at {place.destination}"
-            raise BackupsError(f"{where} has no record to go on from", hint="the next run begins anew")
+def _left(state: State, place: Place) -> WorkRecord | None:
+    """What the turn before has left; None for the first turn."""
+    if not place.turn.number:
+        return None
+    left = state.retention(place.job, place.run, place.destination, place.turn.number)
+    if left is None:
+        where = f"turn {place.turn.number} of retention at {place.destination}"
+        raise BackupsError(f"{where} has no record to go on from", hint="the next run begins anew")
+    return left
+
+
+def _stored(state: State, place: Place) -> dict[str, str]:
+    """The keys of what this run has stored at the destination, by source; read once, in the first turn."""
+    return {
+        result.source: at.key or result.key
+        for result in state.results(place.job, place.run)
+        for at in result.destinations
+        if at.destination == place.destination and at.status == "stored"
+    }
+
+
+def _task(state: State, place: Place, job: Job, stored: Mapping[str, str], now: dt.datetime) -> Task:
+    """What is to be done, the same in every turn; ``now`` is the moment of the first one."""
     plan = state.plan(place.job, place.run)
-    task = Task.of(
+    return Task.of(
         job,
         job.destination(place.destination),
         list(stored),
         stored=stored,
         today=plan.date if plan else job.date(now),
-        now=left.now if left else now,
+        now=now,
     )
-    return Work.of(task, left) if left else Work(task)
 
 
 def _do(work: Work, config: DestinationConfig, context: Context, limits: Limits) -> bool:

@@ -94,6 +94,12 @@ class State:
         """What became of every source so far."""
         return self._all(_prefix(job, run, "results"), Result)
 
+    def results_of(self, job: str, run: str, sources: Iterable[str]) -> list[Result]:
+        """What became of some sources; those of which nothing was recorded are left out."""
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            found = pool.map(lambda source: self.result(job, run, source), sources)
+            return [result for result in found if result]
+
     def put_progress(self, job: str, run: str, progress: ProgressRecord) -> None:
         """Store how far a source is."""
         self._put(_key(job, run, "progress", progress.source), progress.model_dump_json())

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 from backups.config import Flag, NotNegative, Plugin, Positive
 from backups.context import Context
@@ -57,6 +57,9 @@ class Upload(ABC):
 
 class Destination(ABC):
     """An open connection to a place. Its methods may be called from several threads at once."""
+
+    parallel: ClassVar[int] = 1
+    """How many listings at a time are quicker than one after the other."""
 
     @abstractmethod
     def create(self, key: str, *, size_bound: int | None = None) -> Upload:

@@ -79,6 +79,8 @@ class GoogleStorage(DestinationConfig):
 class GoogleStorageDestination(Destination):
     """A client of one bucket; keys stand behind the prefix."""
 
+    parallel: ClassVar[int] = 4
+
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 

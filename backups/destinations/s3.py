@@ -112,6 +112,8 @@ class S3(DestinationConfig):
 class S3Destination(Destination):
     """A client of one bucket; keys stand behind the prefix."""
 
+    parallel: ClassVar[int] = 4
+
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 

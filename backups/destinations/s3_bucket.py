@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +43,8 @@ class Bucket:
     cancel: Cancel
     cleaned: set[str] = field(default_factory=set)
     """Folders in which what killed runs left was looked for."""
+    known: dict[str, bool] = field(default_factory=dict)
+    """What the bucket has said of itself."""
 
     def target(self, key: str) -> dict[str, Any]:
         """The object in terms of the client."""
@@ -58,6 +60,19 @@ class Bucket:
             return self.made_with
         until = dt.datetime.now(dt.UTC) + dt.timedelta(days=self.lock_days)
         return {**self.made_with, "ObjectLockMode": self.lock, "ObjectLockRetainUntilDate": until}
+
+    def says(self, what: str, ask: Callable[[], bool], *, otherwise: bool) -> bool:
+        """What the bucket says of itself, asked once for each ``what``; ``otherwise`` where it does not say."""
+        if what in self.known:
+            return self.known[what]
+        try:
+            answer = ask()
+        except (BotoCoreError, ClientError) as error:
+            answer = otherwise
+            if not isinstance(error, ClientError) or error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+                return answer  # it may say so the next time
+        self.known[what] = answer
+        return answer
 
     @contextmanager
     def errors(self, key: str, what: str) -> Iterator[None]:

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any
-
-from botocore.exceptions import BotoCoreError, ClientError
 
 from backups.destinations.base import StoredObject
 from backups.destinations.s3_bucket import CONNECTIONS, Bucket
 from backups.errors import MissingError
-
-_ASKED = 200
-"""Objects that are asked for their locks before the first answer is looked at."""
+from backups.parallel import in_order
 
 ENDLESS = dt.datetime(9999, 1, 1, tzinfo=dt.UTC)
 """The end of a legal hold, which has none until somebody takes it away."""
@@ -43,34 +38,28 @@ def with_locks(bucket: Bucket, listed: Iterable[StoredObject]) -> Iterator[Store
     first = next(rest, None)
     if first is None:
         return
-    rest = itertools.chain([first], rest)
-    if not _has_locks(bucket):
-        yield from rest
-        return
-    with ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="s3-lock") as asking:
-        while batch := list(itertools.islice(rest, _ASKED)):
-            locks = asking.map(partial(_locked_until, bucket), [stored.key for stored in batch])
-            for stored, locked in zip(batch, locks, strict=True):
-                yield replace(stored, locked_until=locked)
+    rest = chain([first], rest)
+    yield from in_order(partial(_with_lock, bucket), rest, CONNECTIONS, "s3-lock") if _has_locks(bucket) else rest
 
 
 def _has_locks(bucket: Bucket) -> bool:
     """Whether Object Lock is on. Who may not ask, or asks a server that knows none, finds locks when removing."""
     if bucket.lock:
         return True
-    try:
+
+    def ask() -> bool:
         answer = bucket.client.get_object_lock_configuration(Bucket=bucket.name)
-    except (BotoCoreError, ClientError):
-        return False
-    return answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled"
+        return answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled"
+
+    return bucket.says("locks", ask, otherwise=False)
 
 
-def _locked_until(bucket: Bucket, key: str) -> dt.datetime | None:
+def _with_lock(bucket: Bucket, stored: StoredObject) -> StoredObject:
     try:
-        head = bucket.head(key)
+        head = bucket.head(stored.key)
     except MissingError:
-        return None  # removed since it was listed
-    return lock_of(head)
+        return stored  # removed since it was listed
+    return replace(stored, locked_until=lock_of(head))
 
 
 def lock_of(head: dict[str, Any]) -> dt.datetime | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from backups.destinations import retrying
 from backups.destinations.neighbours import neighbours, prefix_of
 from backups.destinations.s3_bucket import Bucket
 from backups.destinations.s3_errors import code_of
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 BATCH = 1000
 """What one request removes at most."""
+
+_BUSY = frozenset({"InternalError", "ServiceUnavailable", "SlowDown"})
+"""What the server says of an object that it can't remove just now."""
 
 _NO_VERSIONS = frozenset({"AccessDenied", "NotImplemented", "MethodNotAllowed", "403", "405", "501"})
 
@@ -28,19 +32,43 @@ def remove_objects(bucket: Bucket, keys: Iterable[str]) -> dict[str, str]:
     find = _versions if _may_have_versions(bucket) else _plain
     named = (identifier for group in groups for identifier in find(bucket, group))
     while batch := list(itertools.islice(named, BATCH)):
-        with bucket.errors("", "objects can't be removed"):
-            answer = bucket.client.delete_objects(Bucket=bucket.name, Delete={"Objects": batch, "Quiet": True})
-        for error in answer.get("Errors", []):
+        for error in _delete(bucket, batch):
             refused[error["Key"].removeprefix(bucket.prefix)] = _reason(bucket, error)
     return refused
 
 
+def _delete(bucket: Bucket, batch: list[ObjectIdentifierTypeDef]) -> list[ErrorTypeDef]:
+    """What was refused of a batch. Where the server was only busy it is asked again, twice at most."""
+    given_up, lasting = retrying.GivenUp(bucket.cancel), list[Any]()
+    try:
+        for pause in (*retrying.PAUSES[:2], None):
+            with bucket.errors("", "objects can't be removed"):
+                answer = bucket.client.delete_objects(Bucket=bucket.name, Delete={"Objects": batch, "Quiet": True})
+            errors = answer.get("Errors", [])
+            busy = [error for error in errors if error.get("Code") in _BUSY]
+            if not busy or pause is None:
+                return lasting + errors
+            lasting += [error for error in errors if error not in busy]
+            batch = [_identifier(error) for error in busy]
+            given_up.wait(pause)
+    finally:
+        given_up.forget()
+    raise AssertionError  # the last attempt has returned
+
+
+def _identifier(error: ErrorTypeDef) -> ObjectIdentifierTypeDef:
+    """What could not be removed."""
+    version = error.get("VersionId")
+    return {"Key": error["Key"], "VersionId": version} if version else {"Key": error["Key"]}
+
+
 def _may_have_versions(bucket: Bucket) -> bool:
     """A bucket that never had versions says so, and a listing of them is saved. Who may not ask has to look."""
-    try:
+
+    def ask() -> bool:
         return bool(bucket.client.get_bucket_versioning(Bucket=bucket.name).get("Status"))
-    except (BotoCoreError, ClientError):
-        return True
+
+    return bucket.says("versions", ask, otherwise=True)
 
 
 def _plain(bucket: Bucket, full_keys: list[str]) -> Iterator[ObjectIdentifierTypeDef]:  # noqa: ARG001 - as _versions

@@ -8,28 +8,27 @@ meanwhile change nothing: the more there are, the more may go. What goes is look
 from __future__ import annotations
 
 import datetime as dt
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator
 
-from backups.copies import Copy, paired, scopes
+from backups.copies import Copy, Scope, paired, scopes
 from backups.destinations.base import Destination
 from backups.naming import day_prefix, parse_key
-from backups.pruning.removal import Plan
+from backups.parallel import in_order
+from backups.pruning.plan import Plan
 from backups.pruning.work import Work
 
-_Days = dict[str, dict[dt.date, bool]]
-"""By source the days that have a copy, and whether a verified one."""
+_MORE = "nothing more was removed"
 
 
 def confirm(work: Work, plan: Plan, destination: Destination) -> None:
     """Look at the days that removals rest on, and give up sources that have changed. Raises DestinationError."""
-    going = {row.source for row in plan.rows(work) if isinstance(row.found, Copy)}
-    complaints = {source: _unbelievable(work, source) for source in going}
-    there = _look(work, plan, destination, [source for source, complaint in complaints.items() if not complaint])
-    complaints = {source: complaint or _changed(plan, source, there) for source, complaint in complaints.items()}
-    for row in plan.rows(work):
-        if complaint := complaints.get(row.source):
-            work.tallies[row.source].failed(complaint)
+    left = plan.left(work)
+    complaints = {source: complaint for source in left if (complaint := _unbelievable(work, source))}
+    if left:
+        for source, complaint in _changes(work, plan, destination, left - complaints.keys()):
+            complaints.setdefault(source, complaint)
+    for source, complaint in complaints.items():
+        work.tallies[source].failed(complaint)
 
 
 def _unbelievable(work: Work, source: str) -> str:
@@ -43,26 +42,36 @@ def _unbelievable(work: Work, source: str) -> str:
     return f"nothing was removed: the listing does not show {expected}, which this run has stored"
 
 
-def _look(work: Work, plan: Plan, destination: Destination, sources: Sequence[str]) -> _Days:
-    days = sorted({day for source in sources for day, _ in plan.rests_on[source]})
-    hosts, *legacy = scopes(work.task.hostname, sources, legacy=work.task.legacy)
-    looks = [(hosts, day_prefix(work.task.hostname, day)) for day in days]
-    looks += [(scope, scope.prefix) for scope in legacy]
-    there: _Days = defaultdict(dict)
-    for scope, prefix in looks:
-        for one in paired(scope, destination.list(prefix)):
-            if isinstance(one, Copy):
-                of_source = there[one.key.source_id]
-                of_source[one.key.date] = one.verified or of_source.get(one.key.date, False)
-    return there
+def _changes(work: Work, plan: Plan, destination: Destination, wanted: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Sources whose removals rest on what is gone, and the reason. A day at a time, since there may be thousands."""
+    own, *legacy = scopes(work.task.hostname, wanted, legacy=work.task.legacy)
+    old = {key for scope in legacy for key, _ in _copies(scope, scope.prefix, destination)}
+
+    def changed(day: dt.date) -> list[tuple[str, str]]:
+        resting = [(source, verified) for source, verified in plan.rest(day) if source in wanted]
+        there: dict[str, bool] = {}
+        for (source, _), verified in _copies(own, day_prefix(work.task.hostname, day), destination) if resting else ():
+            there[source] = verified or there.get(source, False)
+        return [
+            (source, f"{_MORE}: the copy of {day} is {state} since the listing; the next run decides anew")
+            for source, verified in resting
+            if (state := _state(there.get(source), verified=verified, old=(source, day) in old))
+        ]
+
+    days = sorted(plan.rests_on, reverse=True)
+    for complaints in in_order(changed, days, destination.parallel, "confirm"):
+        yield from complaints
 
 
-def _changed(plan: Plan, source: str, there: _Days) -> str:
-    for day, verified in sorted(plan.rests_on[source], reverse=True):
-        now = there[source].get(day)
-        if now is None or (verified and not now):
-            state = "gone" if now is None else "not verified any more"
-            return (
-                f"nothing more was removed: the copy of {day} is {state} since the listing; the next run decides anew"
-            )
-    return ""
+def _copies(scope: Scope, prefix: str, destination: Destination) -> Iterator[tuple[tuple[str, dt.date], bool]]:
+    """Source and day of each copy that is there now, and whether it is verified."""
+    for one in paired(scope, destination.list(prefix)):
+        if isinstance(one, Copy):
+            yield (one.key.source_id, one.key.date), one.verified
+
+
+def _state(there: bool | None, *, verified: bool, old: bool) -> str:
+    """What became of a copy that was there, verified or not; empty when it still is."""
+    if there is None and not old:
+        return "gone"
+    return "not verified any more" if verified and not there else ""

@@ -7,6 +7,7 @@ and a bucket of a million objects would have to be asked a million times.
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from bisect import bisect_left
 from collections import defaultdict
@@ -19,7 +20,6 @@ from backups.destinations.base import Destination, StoredObject
 from backups.naming import CopyKey, LegacyKey, legacy_prefix
 from backups.pruning.index import CopyIndex
 from backups.pruning.task import Task
-from backups.pruning.work import Work
 
 log = logging.getLogger("backups.pruning")
 
@@ -36,22 +36,28 @@ class Row(NamedTuple):
     found: Copy | Orphan
 
 
-def may_go(work: Work, batch: Sequence[Row], destination: Destination) -> list[Row]:
-    """Those of a batch that may go now. Locks become part of the index. Raises DestinationError."""
-    there = _look(work.task, [row.found.key for row in batch], destination)
-    return [row for row in batch if _goes(work, row, there.get(str(row.found.key)))]
+class Looked(NamedTuple):
+    """What a look at a batch has shown."""
+
+    going: list[Row]
+    """What may go now."""
+    locked: list[tuple[Row, dt.datetime]]
+    """What may not, with the end of its lock."""
 
 
-def _goes(work: Work, row: Row, now: Copy | Orphan | None) -> bool:
-    if now is None:
-        return True  # gone already; it is asked for all the same, since versions of it may be left
-    if now.locked_until and now.locked_until > work.task.now:
-        work.index.lock(row.source, row.number, now.locked_until)
-        return False
-    if _is_another(row.found, now):
-        log.warning("%s: stored anew since the listing, so it stays until the next run decides", now.key)
-        return False
-    return True
+def look(task: Task, batch: Sequence[Row], destination: Destination) -> Looked:
+    """What of a batch may go now. Raises DestinationError."""
+    there = _look(task, [row.found.key for row in batch], destination)
+    looked = Looked([], [])
+    for row in batch:
+        now = there.get(str(row.found.key))
+        if now and now.locked_until and now.locked_until > task.now:
+            looked.locked.append((row, now.locked_until))
+        elif now and _is_another(row.found, now):
+            log.warning("%s: stored anew since the listing, so it stays until the next run decides", now.key)
+        else:
+            looked.going.append(row)  # one that is gone already too, since versions of it may be left
+    return looked
 
 
 def _is_another(was: Copy | Orphan, now: Copy | Orphan) -> bool:

@@ -10,7 +10,8 @@ from backups.destinations.base import Destination, DestinationConfig
 from backups.errors import DestinationError
 from backups.job import Job
 from backups.pruning.confirm import confirm
-from backups.pruning.removal import give_up, make_plan, promise, remove
+from backups.pruning.plan import make_plan
+from backups.pruning.removal import give_up, promise, remove
 from backups.pruning.scan import Enough, scan
 from backups.pruning.task import Task
 from backups.pruning.work import Work
@@ -51,7 +52,7 @@ def go_on(work: Work, destination: Destination, enough: Enough, *, dry_run: bool
     Raises no DestinationError: the work's records tell of it.
     """
     try:
-        if not scan(work, destination, enough):
+        if not scan(work, destination, enough) or enough(0):  # a turn that has listed for long begins nothing more
             return False
     except DestinationError as error:
         work.failed = str(error)
@@ -63,6 +64,6 @@ def go_on(work: Work, destination: Destination, enough: Enough, *, dry_run: bool
             return True
         confirm(work, plan, destination)
     except DestinationError as error:
-        give_up(work, plan.rows(work), str(error))
+        give_up(work, plan, str(error))
         return True
     return remove(work, plan, destination, enough)

@@ -86,6 +86,8 @@ class WorkRecord(Record):
     """Work as it is stored between two calls."""
 
     now: dt.datetime
+    stored: dict[str, str]
+    """The sources that the work is about, each with the key of what the run has stored of it, if it has."""
     index: IndexRecord
     scope: int = 0
     after: str = ""
@@ -119,6 +121,7 @@ class Work:
         tallies = {source: tally.record() for source, tally in self.tallies.items()}
         return WorkRecord(
             now=self.task.now,
+            stored={source: self.task.stored.get(source, "") for source in self.task.sources},
             index=self.index.record(),
             scope=self.scope,
             after=self.after,

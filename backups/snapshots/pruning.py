@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from backups.context import Context
 from backups.errors import BackupsError
@@ -57,15 +57,19 @@ def with_snapshots(
 
     So whoever prunes destinations one by one, perhaps at the same time, prunes a source's snapshots once.
     """
-    return tuple(_with(record, job, results, context, today, now) for record in records)
+    first = _first(snapshots_of(job), results)
+    return tuple(
+        _with(record, job, context, today, now) if first.get(record.source) == record.destination else record
+        for record in records
+    )
 
 
-def _with(
-    record: Pruned, job: Job, results: Sequence[Result], context: Context, today: dt.date, now: dt.datetime
-) -> Pruned:
-    snapshots = {source.id for source in job.sources if isinstance(source, Snapshot)}
-    if record.source not in snapshots or record.destination != _first(record.source, results):
-        return record
+def snapshots_of(job: Job) -> frozenset[str]:
+    """The sources of a job that leave snapshots; the results of no others matter here."""
+    return frozenset(source.id for source in job.sources if isinstance(source, Snapshot))
+
+
+def _with(record: Pruned, job: Job, context: Context, today: dt.date, now: dt.datetime) -> Pruned:
     own = prune_snapshots(job, record.source, context, today=today, now=now, destination=record.destination)
     return record.model_copy(
         update={
@@ -76,6 +80,11 @@ def _with(
     )
 
 
-def _first(source: str, results: Sequence[Result]) -> str:
-    places = [at for result in results if result.source == source for at in result.destinations]
-    return next((at.destination for at in places if at.status == "stored"), "")
+def _first(sources: Collection[str], results: Sequence[Result]) -> dict[str, str]:
+    """The first destination that each of the sources was stored at."""
+    first: dict[str, str] = {}
+    for result in results:
+        for at in result.destinations:
+            if at.status == "stored" and result.source in sources:
+                first.setdefault(result.source, at.destination)
+    return first
