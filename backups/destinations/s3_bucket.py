@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,6 +46,7 @@ class Bucket:
     """Folders in which what killed runs left was looked for."""
     known: dict[str, bool] = field(default_factory=dict)
     """What the bucket has said of itself."""
+    asking: threading.Lock = field(default_factory=threading.Lock)
 
     def target(self, key: str) -> dict[str, Any]:
         """The object in terms of the client."""
@@ -63,16 +65,17 @@ class Bucket:
 
     def says(self, what: str, ask: Callable[[], bool], *, otherwise: bool) -> bool:
         """What the bucket says of itself, asked once for each ``what``; ``otherwise`` where it does not say."""
-        if what in self.known:
-            return self.known[what]
-        try:
-            answer = ask()
-        except (BotoCoreError, ClientError) as error:
-            answer = otherwise
-            if not isinstance(error, ClientError) or error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
-                return answer  # it may say so the next time
-        self.known[what] = answer
-        return answer
+        with self.asking:
+            if what in self.known:
+                return self.known[what]
+            try:
+                answer = ask()
+            except (BotoCoreError, ClientError) as error:
+                answer = otherwise
+                if not isinstance(error, ClientError) or error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+                    return answer  # it may say so the next time
+            self.known[what] = answer
+            return answer
 
     @contextmanager
     def errors(self, key: str, what: str) -> Iterator[None]:

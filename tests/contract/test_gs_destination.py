@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from backups.context import Cancel, Context
 from backups.destinations import Destination
@@ -21,8 +22,8 @@ from backups.destinations.gs_upload import GsUpload
 from backups.errors import BackupsError, DeniedError, DestinationError, StoppedError, VerificationError
 from tests.contract.objects import KEY, MIB, content, fetch, keys, push, store
 from tests.servers.faulty_proxy import FOREVER, Fault, FaultyProxy, faulty_proxy
-from tests.servers.gcs import BUCKET, Gcs, another_key, p12, pem
-from tests.servers.google_identity import CLIENT, TASK_ROLE
+from tests.servers.gcs import BUCKET, Gcs, another_key, gcs, p12, pem
+from tests.servers.google_identity import CLIENT, TASK_ROLE, TOKEN
 
 CHUNK = 2 * MIB
 BIG = 3 * CHUNK + 4321
@@ -290,6 +291,25 @@ def test_each_object_that_is_held_is_told_of_and_the_others_go(
     assert list(refused) == ["b held"]
     assert "hold" in refused["b held"]
     assert keys(direct) == ["b held"]
+
+
+def test_removing_from_a_bucket_that_keeps_versions_leaves_none(tmp_path: Path, context: Context) -> None:
+    with gcs(tmp_path, versions=True) as server, settings(server).connect(context) as destination:
+        names = [f"host/2026-11-23/{number:02}.tar.gpg" for number in range(12)]
+        for name in (*names, *names[3:6], names[4], "alone", "alone"):
+            store(destination, b"x", name)
+        assert len(versions(server)) == 18
+        assert destination.remove([*names[:10], "alone", "never"]) == {}
+        assert keys(destination) == names[10:]
+        assert versions(server) == names[10:]
+
+
+def versions(server: Gcs) -> list[str]:
+    """Names of everything that the bucket keeps, one for each generation."""
+    login = {"Authorization": f"Bearer {TOKEN}"}
+    where = f"{server.url}/storage/v1/b/{BUCKET}/o"
+    answer = requests.get(where, params={"versions": "true"}, headers=login, timeout=60)
+    return sorted(found["name"] for found in answer.json()["items"])
 
 
 # ---------------------------------------------------------------------- keys

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from backups.context import Context
 from backups.destinations import Destination, DestinationConfig
+from backups.destinations.s3 import S3
 from backups.job import Job, JobSettings
 from backups.pruning import Task, Work, WorkRecord, prune
 from backups.pruning.prune import go_on
+from backups.records import Pruned
 from backups.retention import KeepRules
 from tests.contract.objects import keys, store
 from tests.contract.places import PLACES, Place
+from tests.servers import seaweed
 
 TODAY = dt.date(2026, 11, 23)
 STAYS = [0, 1, 31]
@@ -68,3 +74,69 @@ def test_a_dry_run_promises_what_is_then_done_in_turns_and_nothing_foreign_goes(
     (record,) = promised[1]
     assert (record.kept, record.refused, record.error) == (len(STAYS), {}, "")
     assert {*record.removed} == {FOREIGN[3], *(name for name in named(GOES) if name.endswith(".gpg"))}
+
+
+# ---------------------------------------------------------------------- what a server refuses of a batch
+
+
+def seaweed_login(request: pytest.FixtureRequest) -> tuple[Any, dict[str, str]]:
+    """A client of a whole S3 server, and how a destination reaches it."""
+    server = request.getfixturevalue("s3_server")
+    login = {"aws_access_key_id": seaweed.ACCESS_KEY, "aws_secret_access_key": seaweed.SECRET_KEY}
+    return server.client(), {"endpoint_url": server.url, **login}
+
+
+def embedded_login(request: pytest.FixtureRequest) -> tuple[Any, dict[str, str]]:
+    """The same for the S3 of the embedded cloud."""
+    cloud = request.getfixturevalue("sample").cloud
+    names = ("aws_access_key_id", "aws_secret_access_key")
+    login = {name: cloud.environment()[name.upper()] for name in names}
+    return cloud.client("s3"), {"endpoint_url": cloud.endpoint, "region": cloud.region, **login}
+
+
+def bypass(params: dict[str, Any], **_: Any) -> None:
+    """What the owner of a bucket may do."""
+    params["BypassGovernanceRetention"] = True
+
+
+@pytest.mark.parametrize(("login", "count"), [(seaweed_login, 103), (embedded_login, 43)])
+def test_what_a_bucket_refuses_of_a_batch_is_named_the_others_go_and_the_next_run_tries_again(
+    request: pytest.FixtureRequest, context: Context, login: Any, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its locks have an end that has passed by the clock of the run, and by the server's own has not."""
+    monkeypatch.setattr("backups.destinations.s3_remove.BATCH", 20)
+    monkeypatch.setattr("backups.pruning.plan.BATCH", 20)
+    client, reached = login(request)
+    bucket = f"lock-{uuid.uuid4().hex[:12]}"
+    client.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    now = dt.datetime.now(dt.UTC)
+    lock = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": now + dt.timedelta(days=1)}
+    names = [f"web1/2026-01-01/db{number:04}.sql.gpg" for number in range(count)]
+    locked = {names[0], names[count // 2], names[-1]}
+
+    def put(name: str) -> None:
+        client.put_object(Bucket=bucket, Key=name, Body=b"x", **(lock if name in locked else {}))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(put, names))
+    config = S3.model_validate({"bucket": bucket, "retention_days": 1, "retention_minimum": 0, **reached})
+    job = Job("nightly", JobSettings(hostname="web1"), (), (config,), ())
+    sources = [f"db{number:04}" for number in range(count)]
+    with config.connect(context) as destination:
+
+        def run() -> list[Pruned]:
+            return [*prune(job, config, destination, sources, today=TODAY, now=now + dt.timedelta(days=4))[1]]
+
+        records = run()
+        refused = {name: reason for record in records for name, reason in record.refused.items()}
+        assert refused.keys() == locked
+        assert all("locked until" in reason for reason in refused.values())
+        assert sum(record.removed_count for record in records) == count - 3
+        assert [record.kept for record in records] == [int(name in locked) for name in names]
+        assert {*keys(destination)} == locked
+        assert {name for record in run() for name in record.refused} == locked
+        destination._bucket.client.meta.events.register("provide-client-params.s3.DeleteObjects", bypass)  # type: ignore[attr-defined]
+        records = run()
+        assert {name for record in records for name in record.removed} == locked
+        assert not [record for record in records if record.refused or record.error]
+        assert keys(destination) == []

@@ -19,7 +19,7 @@ from backups.destinations.s3 import S3
 from backups.errors import DeniedError, DestinationError
 from backups.pruning import prune
 from tests.jobs import example, job_with, parsed
-from tests.servers.faulty_proxy import FaultyProxy, faulty_proxy
+from tests.servers.faulty_proxy import Fault, FaultyProxy, faulty_proxy
 from tests.servers.local_cloud import Sample
 from tests.servers.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY, Seaweed
 
@@ -138,6 +138,47 @@ def test_retention_keeps_what_is_locked_and_asks_for_no_other_lock(
     ]
     asked = sorted(line.split()[1].rpartition("/host/")[2] for line in proxy.seen if line.startswith("HEAD "))
     assert asked == ["2026-11-20/data.tar.gpg", "2026-11-21/data.tar.gpg"]
+
+
+def test_what_a_bucket_is_it_is_asked_once_however_many_batches_go(
+    s3_server: Seaweed, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backups.pruning.plan.BATCH", 2)
+    job = parsed({**job_with("sources", example("sources", "folder", id="data")), "hostname": "host"})
+    now = dt.datetime.now(dt.UTC)
+    with faulty_proxy(s3_server.port) as proxy:
+        config = settings(proxy.url, id="s3", prefix=f"{uuid.uuid4().hex}/", retention_copies=1)
+        with config.connect(context) as destination:
+            for day in range(10, 18):
+                store(destination, f"host/2026-11-{day}/data.tar.gpg", 10)
+            _, (record,) = prune(job, config, destination, ["data"], today=now.date(), now=now + 3 * DAY)
+    assert (record.removed_count, record.error) == (7, "")
+    assert sum("?object-lock" in line for line in proxy.seen) == 1
+    assert sum("?versioning" in line for line in proxy.seen) == 1
+    assert sum("?delete" in line for line in proxy.seen) == 4
+
+
+_BUSY = "<DeleteResult><Error><Key>{0}a</Key><Code>SlowDown</Code><Message>Reduce your rate.</Message></Error></DeleteResult>"
+
+
+@pytest.mark.parametrize("times", [1, 9])
+def test_what_a_busy_server_did_not_remove_is_asked_for_again_and_told_of_in_the_end(
+    s3_server: Seaweed, context: Context, times: int
+) -> None:
+    prefix = f"{uuid.uuid4().hex}/"
+    with faulty_proxy(s3_server.port) as proxy:
+        destination = settings(proxy.url, prefix=prefix).connect(context)
+        for key in "ab":
+            store(destination, key, 10)
+        proxy.add(Fault(r"^POST .*delete", times=times, status=200, body=_BUSY.format(prefix)))
+        refused = destination.remove(["a", "b"])
+        asked = sum("?delete" in line for line in proxy.seen)
+        proxy.heal()
+        left = [stored.key for stored in destination.list("")]
+    if times == 1:  # the proxy answered for b, too, and the server was never asked to remove that
+        assert (refused, asked, left) == ({}, 2, ["b"])
+    else:
+        assert (refused, asked, left) == ({"a": "SlowDown: Reduce your rate."}, 3, ["a", "b"])
 
 
 # ---------------------------------------------------------------------- tags, payment, parts

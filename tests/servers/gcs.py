@@ -38,6 +38,8 @@ class Gcs:
     """A server that can be killed and started again with the same data, and its token endpoint."""
 
     directory: Path
+    versions: bool = False
+    """Whether its bucket keeps versions. Then nothing is left of it once it was killed."""
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
     identity: Identity = field(default_factory=lambda: Identity(_KEY.public_key()))
@@ -60,14 +62,16 @@ class Gcs:
                 self.port = probe.getsockname()[1]
             self.front = Front(self._own_url, TOKEN)
             self.front.start()
-        root = self.directory / "data"
-        (root / BUCKET).mkdir(parents=True, exist_ok=True)
+        backend = ["-backend=memory"]  # the only one with versions
+        if not self.versions:
+            root = self.directory / "data"
+            (root / BUCKET).mkdir(parents=True, exist_ok=True)
+            backend = ["-backend=filesystem", f"-filesystem-root={root}"]
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
                     *(str(_server._get_binary_path()), "-scheme=http", "-host=127.0.0.1", f"-port={self.port}"),
-                    *("-backend=filesystem", f"-filesystem-root={root}", f"-external-url={self._own_url}"),
-                    f"-public-host=127.0.0.1:{self.port}",
+                    *(*backend, f"-external-url={self._own_url}", f"-public-host=127.0.0.1:{self.port}"),
                 ],
                 stdout=log,
                 stderr=log,
@@ -75,6 +79,9 @@ class Gcs:
         deadline = time.monotonic() + _START_SECONDS
         while True:
             with contextlib.suppress(requests.RequestException):
+                if self.versions:
+                    bucket = {"name": BUCKET, "versioning": {"enabled": True}}
+                    requests.post(f"{self._own_url}/storage/v1/b", json=bucket, timeout=5)
                 if requests.get(f"{self._own_url}/storage/v1/b/{BUCKET}", timeout=5).ok:
                     return
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -128,9 +135,9 @@ def p12(password: str) -> bytes:
 
 
 @contextlib.contextmanager
-def gcs(directory: Path) -> Iterator[Gcs]:
-    """A running server whose data is in ``directory``."""
-    server = Gcs(directory)
+def gcs(directory: Path, *, versions: bool = False) -> Iterator[Gcs]:
+    """A running server whose data is in ``directory``; with ``versions`` in memory."""
+    server = Gcs(directory, versions)
     # Google's client asks googleapis.com for something in the background: tests stay on this machine.
     no_lookup = mock.patch.object(
         google.auth.credentials.CredentialsWithRegionalAccessBoundary, "_maybe_start_regional_access_boundary_refresh"

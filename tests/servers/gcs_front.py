@@ -1,8 +1,9 @@
 """What Google documents and fake-gcs-server lacks, in front of it: tokens, the state of uploads, compared sums.
 
 fake-gcs-server takes the question how far an upload came for its end, appends what is sent twice, compares no sum,
-looks at no token, deletes any generation, and answers batches with nothing. So uploads are collected here as Google's
-documentation says, and reach it when they are complete; what is stored, listed and read is its work.
+looks at no token, deletes the live generation whichever is asked for, and answers batches with nothing. So uploads are
+collected here as Google's documentation says, and reach it when they are complete; what is stored, listed and read is
+its work.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ class Front:
         """Objects that fake-gcs-server does not have, as Google tells of them."""
         self.refused: dict[str, int] = {}
         """Objects that may not be removed, each with the status to say so with."""
+        self.removed: set[tuple[str, str]] = set()
+        """Generations of objects that were removed by their number: fake-gcs-server keeps them for ever."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self.port = self._server.server_port
@@ -123,6 +126,10 @@ def _handler(front: Front) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - a cl
                 self._batch(body)
             elif self.command == "DELETE" and self._is_another(parts.path, query.get("ifGenerationMatch")):
                 self._say(412, "At least one of the pre-conditions you specified did not hold.")
+            elif query.get("versions", "").lower() == "true":  # Google takes "True" too, and its client sends that
+                found = self._ask(front.upstream + self.path.replace("versions=True", "versions=true"), body).json()
+                left = [o for o in found.get("items", []) if (o["name"], o["generation"]) not in front.removed]
+                self._tell({**found, "items": left})
             elif front.large and self.command == "GET" and parts.path.endswith("/o"):
                 self._list(self._ask(front.upstream + self.path, body), query.get("prefix", ""))
             elif self.command == "GET" and query.get("alt") == "media":
@@ -153,13 +160,23 @@ def _handler(front: Front) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - a cl
                 status = front.refused.get(name, 0)
                 error = json.dumps({"error": {"code": status, "message": f"Object '{name}' is under active hold."}})
                 if not status:
-                    status, error = requests.delete(front.upstream + path, timeout=60).status_code, ""
+                    status, error = self._delete(path, name), ""
                 answers.append(
                     "--part\r\nContent-Type: application/http\r\n\r\n"
                     f"HTTP/1.1 {status} \r\nContent-Type: application/json\r\n\r\n{error}\r\n"
                 )
             content = ("".join(answers) + "--part--\r\n").encode()
             self._write(200, {"Content-Type": 'multipart/mixed; boundary="part"'}, content)
+
+        def _delete(self, path: str, name: str) -> int:
+            """The status. A generation goes for good, and the object only with its live one."""
+            generation = dict(urllib.parse.parse_qsl(path.partition("?")[2])).get("generation", "")
+            bare = front.upstream + path.partition("?")[0]
+            if generation:
+                front.removed.add((name, generation))
+                if requests.get(bare, timeout=60).json().get("generation") != generation:
+                    return 204
+            return requests.delete(bare, timeout=60).status_code
 
         def _begin(self, body: bytes, name: str) -> None:
             answer = self._ask(front.upstream + self.path, body)

@@ -15,6 +15,8 @@ from backups.naming import MANIFEST_SUFFIX
 class Memory(Destination):
     """Objects without content. It can be told to break or to refuse."""
 
+    parallel = 1
+
     def __init__(self, objects: Iterable[StoredObject] = ()) -> None:
         self.objects = {stored.key: stored for stored in objects}
         self.listed = 0
@@ -50,17 +52,17 @@ class Memory(Destination):
 
     def list_after(self, prefix: str, after: str) -> Iterator[StoredObject]:
         for key in sorted(self.objects):
-            if key.startswith(prefix) and key > after and key in self.objects:
+            stored = self.objects.get(key)
+            if stored and key.startswith(prefix) and key > after:
                 if self.listed == self.break_listing_at:
                     raise DestinationError("memory: the connection was cut")
                 self.listed += 1
-                stored = self.objects[key]
                 yield stored if self.tells_locks else replace(stored, locked_until=None)
 
     def with_locks(self, listed: Iterable[StoredObject]) -> Iterator[StoredObject]:
         for stored in listed:
             self.asked.append(stored.key)
-            yield self.objects[stored.key]
+            yield self.objects.get(stored.key, stored)
 
     def remove(self, keys: Iterable[str]) -> dict[str, str]:
         if len(self.removals) == self.break_removal_at:

@@ -200,6 +200,38 @@ def test_what_is_refused_is_told_and_stays_with_its_manifest(
     assert not ({*promised} - {*refused}) & memory.objects.keys()
 
 
+@given(copies, policies, st.integers(1, 4), st.integers(1, 30), st.booleans())
+def test_batches_under_way_at_the_same_time_do_what_one_after_the_other_does(
+    found: list[Copy], policy: Policy, batch: int, objects: int, refuse: bool
+) -> None:
+    one, other = Memory.of(found), Memory.of(found)
+    one.parallel = 4  # type: ignore[misc]
+    if refuse:
+        one.refuses = other.refuses = {str(c.key): "held" for c in found if c.key.date.day % 3 == 0}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("backups.pruning.plan.BATCH", batch)
+        assert in_turns(one, task(policy), objects) == whole(other, task(policy))
+    assert one.objects.keys() == other.objects.keys()
+
+
+@given(copies, policies, st.integers(1, 3), st.integers(0, 6))
+def test_when_the_destination_breaks_among_several_batches_the_records_tell_what_is_gone(
+    found: list[Copy], policy: Policy, batch: int, at: int
+) -> None:
+    memory = Memory.of(found)
+    memory.parallel, memory.break_removal_at = 4, at  # type: ignore[misc]
+    before = {name for name in memory.objects if not name.endswith(".manifest.json")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("backups.pruning.plan.BATCH", batch)
+        records = whole(memory, task(policy))
+    gone = before - memory.objects.keys()
+    assert {name for record in records for name in record.removed} == gone
+    left = {c.key.source_id for c in own(found) if str(c.key) in memory.objects}
+    promised = decide(own(found), policy, today=TODAY, now=NOW)
+    due = {d.copy.key.source_id for d in promised if not d.keep and str(d.copy.key) in memory.objects}
+    assert due <= left and due <= {record.source for record in records if record.error}
+
+
 def test_what_this_run_has_stored_must_be_in_the_listing() -> None:
     """A server that ends its listing early, without an error, hides the newest: nothing it shows is old then."""
     found = [copy(age) for age in (0, 40, 41, 42)]

@@ -152,6 +152,32 @@ def test_a_turn_that_is_repeated_does_the_same_again(stack: Deployment, disk: Pa
     assert (record.kept, record.removed_count, record.error) == (1, 2, "")
 
 
+def test_the_results_of_a_run_are_read_in_its_first_turn_alone(stack: Deployment, disk: Path, context: Context) -> None:
+    """A run may have ten thousand, and retention a hundred turns."""
+    for day in range(1, 24):
+        a_copy(disk, "a", day)
+    stack.state.put_result(result("a", run=RUN, destinations=(stored("disk"),)))
+    where = place(stack, disk)
+    first = prune_after(stack.state, where, context, Limits(objects=4), now=NOW)
+    (key,) = stack.state._keys(f"runs/nightly/{RUN}/results/")
+    stack.state._s3.delete_object(Bucket=stack.state.bucket, Key=key)
+    due = where.model_copy(update={"turn": first})
+    assert prune_after(stack.state, due, context, Limits(), now=NOW) == Turn(number=1, done=True, removed=22)
+
+
+def test_a_listing_that_took_the_turn_s_time_leaves_the_decision_to_the_next(
+    stack: Deployment, disk: Path, context: Context
+) -> None:
+    old, _ = a_copy(disk, "a", 21), a_copy(disk, "a", 23)
+    stack.state.put_result(result("a", run=RUN, destinations=(stored("disk"),)))
+    where = place(stack, disk)
+    first = prune_after(stack.state, where, context, Limits(objects=4), now=NOW)
+    assert first == Turn(number=1) and old.exists()
+    due = where.model_copy(update={"turn": first})
+    assert prune_after(stack.state, due, context, Limits(), now=NOW).removed == 1
+    assert not old.exists()
+
+
 def test_a_turn_without_its_record_removes_nothing(stack: Deployment, disk: Path, context: Context) -> None:
     old, _ = a_copy(disk, "a", 21), a_copy(disk, "a", 23)
     stack.state.put_result(result("a", run=RUN, destinations=(stored("disk"),)))
