@@ -158,7 +158,7 @@ def test_what_a_bucket_is_it_is_asked_once_however_many_batches_go(
     assert sum("?delete" in line for line in proxy.seen) == 4
 
 
-_BUSY = "<DeleteResult><Error><Key>{0}a</Key><Code>SlowDown</Code><Message>Reduce your rate.</Message></Error></DeleteResult>"
+_BUSY = "<DeleteResult><Error><Key>{0}a</Key><Code>SlowDown</Code><Message>Slow down.</Message></Error></DeleteResult>"
 
 
 @pytest.mark.parametrize("times", [1, 9])
@@ -178,7 +178,7 @@ def test_what_a_busy_server_did_not_remove_is_asked_for_again_and_told_of_in_the
     if times == 1:  # the proxy answered for b, too, and the server was never asked to remove that
         assert (refused, asked, left) == ({}, 2, ["b"])
     else:
-        assert (refused, asked, left) == ({"a": "SlowDown: Reduce your rate."}, 3, ["a", "b"])
+        assert (refused, asked, left) == ({"a": "SlowDown: Slow down."}, 3, ["a", "b"])
 
 
 # ---------------------------------------------------------------------- tags, payment, parts
