@@ -42,6 +42,9 @@ _JOB, _HOST, _BUCKET, _PREFIX = "nightly", "web1", "copies", "team-a/"
 _PLAIN = "plain"
 """A bucket with the same objects."""
 _BATCH = 1000
+
+Keep = dict[str, int]
+"""What a destination says of retention."""
 _COPY_BYTES, _MANIFEST_BYTES = 1000, 700
 _ACCOUNT, _REGION = "123456789012", "us-east-1"
 
@@ -96,11 +99,11 @@ class Stack:
         key = iam.create_access_key(UserName="plain")["AccessKey"]
         return self.client("s3", aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"])
 
-    def stored(self, keep_days: int) -> tuple[Plan, RunInput]:
+    def stored(self, keep: Keep) -> tuple[Plan, RunInput]:
         """The records of a run that has stored a copy of every source, as its workers would have left them."""
         self.runs += 1
         run = f"{self.now:%Y%m%dT%H%M}{self.runs:02}Z"
-        content = json.dumps(job_file(self.size, keep_days)).encode()
+        content = json.dumps(job_file(self.size, keep)).encode()
         job = parse_job(content, name=_JOB, where=_JOB)
         planned = plan(job, run=run, now=self.now)
         pointer = ObjectPointer(bucket=self.state.bucket, key=self.state.put_job_file(_JOB, run, content))
@@ -121,7 +124,7 @@ class Stack:
 def stack(work: Path, size: Size, now: dt.datetime) -> Iterator[Stack]:
     """The real template, deployed, with a bucket that holds so much."""
     (work / "jobs").mkdir()
-    (work / "jobs" / f"{_JOB}.json").write_text(json.dumps(job_file(size, size.days)))
+    (work / "jobs" / f"{_JOB}.json").write_text(json.dumps(job_file(size, {"retention_days": size.days})))
     context = {
         **{"jobs": str(work / "jobs"), "account": _ACCOUNT, "region": _REGION, "architecture": "x86_64"},
         "bundle_python": f"{sys.version_info.major}.{sys.version_info.minor}",
@@ -140,10 +143,10 @@ def stack(work: Path, size: Size, now: dt.datetime) -> Iterator[Stack]:
         yield made
 
 
-def job_file(size: Size, keep_days: int) -> dict[str, Any]:
+def job_file(size: Size, keep: Keep) -> dict[str, Any]:
     """A job with so many sources."""
     sources = [{"id": f"db{n:04}", "type": "folder", "path": f"/srv/{n:04}"} for n in range(size.sources)]
-    place = {"id": "main", "type": "s3", "bucket": _BUCKET, "prefix": _PREFIX, "retention_days": keep_days}
+    place = {"id": "main", "type": "s3", "bucket": _BUCKET, "prefix": _PREFIX, **keep}
     passphrase = "{{resolve:secretsmanager:nightly:SecretString:passphrase}}"
     job = {"hostname": _HOST, "schedule": "30 2 * * *", "compression": "zstd", "encryption": {"passphrase": passphrase}}
     return {**job, "sources": sources, "destinations": [place]}
@@ -206,9 +209,9 @@ def delete_alone(made: Stack) -> tuple[int, int, float, float]:
     return len(keys), len(going), listed, time.perf_counter() - began
 
 
-def night(made: Stack, keep_days: int) -> tuple[int, float]:
+def night(made: Stack, keep: Keep) -> tuple[int, float]:
     """Copies that went, and the seconds of the function: one night's retention, in one turn or some."""
-    _, given = made.stored(keep_days)
+    _, given = made.stored(keep)
     assert given.job_file is not None
     place = Place(job=_JOB, run=given.run, destination="main", job_file=given.job_file)
     functions, began, turn = made.client("lambda"), time.perf_counter(), Turn()
@@ -221,13 +224,13 @@ def night(made: Stack, keep_days: int) -> tuple[int, float]:
     return turn.removed, time.perf_counter() - began
 
 
-def in_turns(made: Stack, keep_days: int, objects: int) -> tuple[int, int, float]:
+def in_turns(made: Stack, keep: Keep, objects: int) -> tuple[int, int, float]:
     """Copies that went, turns, and the seconds of an execution of the state machine, so many objects in each turn."""
     functions, machine_ = made.client("lambda"), made.client("stepfunctions")
     variables = functions.get_function_configuration(FunctionName=_function(made))["Environment"]["Variables"]
     changed = {**variables, "BACKUPS_RETENTION_OBJECTS": str(objects)}
     functions.update_function_configuration(FunctionName=_function(made), Environment={"Variables": changed})
-    planned, given = made.stored(keep_days)
+    planned, given = made.stored(keep)
     began = time.perf_counter()
     execution = machine_.start_execution(
         stateMachineArn=made.outputs["StateMachineArn"], input=given.model_dump_json()
@@ -269,17 +272,24 @@ def nights(made: Stack, rounds: int) -> tuple[list[str], bool]:
         found, seconds = list_alone(made)
         alone.append(seconds)
         listed.append(found)
-        removed, seconds = night(made, made.size.days - 2 - number)
+        removed, seconds = night(made, {"retention_days": made.size.days - 2 - number})
         ours.append(seconds)
         gone.append(removed)
         print(f"{found} objects: listed in {alone[-1]:.1f} s, retention in {ours[-1]:.1f} s", flush=True)
     assert gone == [made.size.sources] * rounds, gone
     peak, times = made.memory(), statistics.median(ours) / statistics.median(alone)
+    removed, counted = night(made, {"retention_copies": made.size.days - rounds - 1})
+    assert removed == made.size.sources, removed
+    peak_counted, times_counted = made.memory(), counted / statistics.median(alone)
     rows = [
         _row("listing alone, boto3", listed[0], "", "", statistics.median(alone), "", ""),
         _row("a night: one day goes", listed[0], gone[0], 1, statistics.median(ours), f"{times:.2f}", f"{peak:.0f}"),
+        _row(
+            *("a night by number: one day goes, all others are counted", listed[-1] - 2 * gone[-1], removed, 1),
+            *(counted, f"{times_counted:.2f}", f"{peak_counted:.0f}"),
+        ),
     ]
-    return rows, times <= MOST_TIMES and peak <= MOST_MIB
+    return rows, max(times, times_counted) <= MOST_TIMES and peak_counted <= MOST_MIB
 
 
 def nearly_all(made: Stack, turn_objects: int) -> tuple[list[str], bool]:
@@ -290,7 +300,7 @@ def nearly_all(made: Stack, turn_objects: int) -> tuple[list[str], bool]:
         _row("listing and deleting alone, boto3", listed, going, "", listing + deleting, "", ""),
     ]
     before, _ = list_alone(made)
-    removed, turns, seconds = in_turns(made, 1, turn_objects)
+    removed, turns, seconds = in_turns(made, {"retention_days": 1}, turn_objects)
     left, _ = list_alone(made)
     assert left == before - 2 * removed == 4 * made.size.sources, (before, removed, left)
     peak, times = made.memory(), seconds / (listing * before / listed + deleting * removed / going)

@@ -135,7 +135,7 @@ def test_what_a_bucket_refuses_of_a_batch_is_named_the_others_go_and_the_next_ru
         assert [record.kept for record in records] == [int(name in locked) for name in names]
         assert {*keys(destination)} == locked
         assert {name for record in run() for name in record.refused} == locked
-        destination._bucket.client.meta.events.register("provide-client-params.s3.DeleteObjects", bypass)  # type: ignore[attr-defined]
+        destination._bucket.client.meta.events.register("provide-client-params.s3.DeleteObjects", bypass)
         records = run()
         assert {name for record in records for name in record.removed} == locked
         assert not [record for record in records if record.refused or record.error]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import pytest
 from botocore.utils import parse_timestamp
@@ -26,7 +27,7 @@ from backups.aws_sessions import moment, new_core
         1795724420.5,
     ],
 )
-def test_every_form_of_a_time_means_what_it_means_to_the_client(said: object) -> None:
+def test_every_form_of_a_time_means_what_it_means_to_the_client(said: Any) -> None:
     assert moment(said) == parse_timestamp(said)
 
 
@@ -36,9 +37,10 @@ def test_what_is_no_time_is_an_error() -> None:
 
 
 def test_a_session_s_clients_read_times_so() -> None:
-    client = new_core().create_client("s3", region_name="eu-central-1")
+    client: Any = new_core().create_client("s3", region_name="eu-central-1")
     parser = client._endpoint._response_parser_factory.create_parser("rest-xml")
-    body = b"<ListBucketResult><Contents><LastModified>2026-11-26T20:20:20.000Z</LastModified></Contents></ListBucketResult>"
+    entry = b"<Contents><LastModified>2026-11-26T20:20:20.000Z</LastModified></Contents>"
+    body = b"<ListBucketResult>" + entry + b"</ListBucketResult>"
     shape = client.meta.service_model.operation_model("ListObjectsV2").output_shape
     parsed = parser.parse({"status_code": 200, "headers": {}, "body": body}, shape)
     assert parsed["Contents"][0]["LastModified"] == dt.datetime(2026, 11, 26, 20, 20, 20, tzinfo=dt.UTC)
