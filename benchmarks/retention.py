@@ -292,14 +292,16 @@ def nights(made: Stack, rounds: int) -> tuple[list[str], bool]:
     return rows, max(times, times_counted) <= MOST_TIMES and peak_counted <= MOST_MIB
 
 
-def nearly_all(made: Stack, turn_objects: int) -> tuple[list[str], bool]:
-    """Rows of the table for many turns through the state machine, and whether they are within the limits."""
+def nearly_all(made: Stack, before: int, turn_objects: int) -> tuple[list[str], bool]:
+    """Rows of the table for many turns through the state machine, and whether they are within the limits.
+
+    ``before`` is how many objects the nights have left.
+    """
     listed, going, listing, deleting = delete_alone(made)
     rows = [
         _row("listing alone, boto3", listed, "", "", listing, "", ""),
         _row("listing and deleting alone, boto3", listed, going, "", listing + deleting, "", ""),
     ]
-    before, _ = list_alone(made)
     removed, turns, seconds = in_turns(made, {"retention_days": 1}, turn_objects)
     left, _ = list_alone(made)
     assert left == before - 2 * removed == 4 * made.size.sources, (before, removed, left)
@@ -330,7 +332,7 @@ def main() -> int:
         if not arguments.no_write:  # now, since what follows takes longer
             write(rows, arguments, size)
         if arguments.turn:
-            more, bounded = nearly_all(made, arguments.turn)
+            more, bounded = nearly_all(made, size.objects - 2 * size.sources * (arguments.rounds + 1), arguments.turn)
             rows, good = rows + more, good and bounded
             if not arguments.no_write:
                 write(rows, arguments, size)

@@ -52,7 +52,10 @@ def go_on(work: Work, destination: Destination, enough: Enough, *, dry_run: bool
     Raises no DestinationError: the work's records tell of it.
     """
     try:
-        if not scan(work, destination, enough) or enough(0):  # a turn that has listed for long begins nothing more
+        listed_before = work.is_listed
+        if not scan(work, destination, enough):
+            return False
+        if enough(0) and not listed_before:  # a turn that has listed for long begins nothing more
             return False
     except DestinationError as error:
         work.failed = str(error)

@@ -112,6 +112,11 @@ class Work:
         """Why nothing could be decided, since the destination can't be listed."""
 
     @property
+    def is_listed(self) -> bool:
+        """Whether everything was listed that has to be."""
+        return self.scope == len(self.task.scopes)
+
+    @property
     def removed_count(self) -> int:
         """Objects that are gone so far."""
         return sum(tally.removed_count for tally in self.tallies.values())

@@ -81,7 +81,7 @@ def test_a_real_run_does_what_the_dry_run_says(found: list[Copy], policy: Policy
     assert gone == {key for key in before.keys() - memory.objects.keys() if not key.endswith(".manifest.json")}
 
 
-@given(copies, policies, st.integers(1, 30))
+@given(copies, policies, st.integers(0, 30))
 def test_work_in_turns_does_what_it_does_in_one_go(found: list[Copy], policy: Policy, objects: int) -> None:
     one, other = Memory.of(found), Memory.of(found)
     assert in_turns(one, task(policy), objects) == whole(other, task(policy))
