@@ -18,6 +18,7 @@ from smbprotocol.exceptions import SMBException
 
 from backups.context import Cancel
 from backups.destinations.samba_errors import NO_SHARE, LostError, explain, status_of
+from backups.destinations.samba_watch import Watch
 from backups.errors import DestinationError, MissingError
 
 log = logging.getLogger("backups.destinations.samba")
@@ -66,6 +67,7 @@ class Link:
         self.share = share
         self._connection: Connection = Connection(uuid.uuid4(), share.host, share.port)
         self._cut = False
+        self._watch = Watch(self.cut)
         self.options: dict[str, Any] = {
             "port": share.port,
             "connection_cache": {f"{share.host.lower()}:{share.port}": self._connection},
@@ -121,11 +123,9 @@ class Link:
     @contextlib.contextmanager
     def answering(self, what: str, seconds: float = ANSWER_SECONDS) -> Iterator[None]:
         """Cuts the link when the server takes too long, and turns the client's errors into ours."""
-        timer = threading.Timer(seconds, self.cut)
-        timer.daemon = True
-        timer.start()
         try:
-            yield
+            with self._watch.limit(seconds):
+                yield
         except DestinationError:
             raise
         except (SMBException, OSError, ValueError) as error:
@@ -134,8 +134,6 @@ class Link:
                     self.share.about(f"{what}: the server gave no answer within {seconds:.0f} s")
                 ) from error
             raise explain(error, self.share.about(what)) from error
-        finally:
-            timer.cancel()
 
     @property
     def is_cut(self) -> bool:
@@ -154,17 +152,15 @@ class Link:
     def close(self) -> None:
         """Log out and close."""
         self._forget()
-        timer = threading.Timer(CONNECT_SECONDS, self.cut)
-        timer.daemon = True
-        timer.start()
         try:
-            if self._connection.transport is not None:
-                self._connection.disconnect(not self._cut)
+            with self._watch.limit(CONNECT_SECONDS):
+                if self._connection.transport is not None:
+                    self._connection.disconnect(not self._cut)
         except Exception as error:
             log.debug("closing: %s", error)  # the server is gone: there is nothing left to close
         finally:
-            timer.cancel()
             self.cut()
+            self._watch.close()
 
 
 class Links:
