@@ -42,6 +42,8 @@ _JOB, _HOST, _BUCKET, _PREFIX = "nightly", "web1", "copies", "team-a/"
 _PLAIN = "plain"
 """A bucket with the same objects."""
 _BATCH = 1000
+_NIGHT_TURNS = 5
+"""The second kind of night lists everything in so many turns."""
 
 Keep = dict[str, int]
 """What a destination says of retention."""
@@ -209,8 +211,16 @@ def delete_alone(made: Stack) -> tuple[int, int, float, float]:
     return len(keys), len(going), listed, time.perf_counter() - began
 
 
-def night(made: Stack, keep: Keep) -> tuple[int, float]:
-    """Copies that went, and the seconds of the function: one night's retention, in one turn or some."""
+def limit_turns(made: Stack, objects: int) -> None:
+    """Let the function leave the rest to another turn after so many objects."""
+    functions = made.client("lambda")
+    variables = functions.get_function_configuration(FunctionName=_function(made))["Environment"]["Variables"]
+    changed = {**variables, "BACKUPS_RETENTION_OBJECTS": str(objects)}
+    functions.update_function_configuration(FunctionName=_function(made), Environment={"Variables": changed})
+
+
+def night(made: Stack, keep: Keep) -> tuple[int, int, float]:
+    """Copies that went, turns, and the seconds of the function: one night's retention."""
     _, given = made.stored(keep)
     assert given.job_file is not None
     place = Place(job=_JOB, run=given.run, destination="main", job_file=given.job_file)
@@ -221,15 +231,13 @@ def night(made: Stack, keep: Keep) -> tuple[int, float]:
         said = json.loads(answer["Payload"].read())
         turn = Turn.model_validate(said)
     assert not turn.failed
-    return turn.removed, time.perf_counter() - began
+    return turn.removed, turn.number + 1, time.perf_counter() - began
 
 
 def in_turns(made: Stack, keep: Keep, objects: int) -> tuple[int, int, float]:
     """Copies that went, turns, and the seconds of an execution of the state machine, so many objects in each turn."""
-    functions, machine_ = made.client("lambda"), made.client("stepfunctions")
-    variables = functions.get_function_configuration(FunctionName=_function(made))["Environment"]["Variables"]
-    changed = {**variables, "BACKUPS_RETENTION_OBJECTS": str(objects)}
-    functions.update_function_configuration(FunctionName=_function(made), Environment={"Variables": changed})
+    machine_ = made.client("stepfunctions")
+    limit_turns(made, objects)
     planned, given = made.stored(keep)
     began = time.perf_counter()
     execution = machine_.start_execution(
@@ -272,20 +280,21 @@ def nights(made: Stack, rounds: int) -> tuple[list[str], bool]:
         found, seconds = list_alone(made)
         alone.append(seconds)
         listed.append(found)
-        removed, seconds = night(made, {"retention_days": made.size.days - 2 - number})
+        removed, _, seconds = night(made, {"retention_days": made.size.days - 2 - number})
         ours.append(seconds)
         gone.append(removed)
         print(f"{found} objects: listed in {alone[-1]:.1f} s, retention in {ours[-1]:.1f} s", flush=True)
     assert gone == [made.size.sources] * rounds, gone
     peak, times = made.memory(), statistics.median(ours) / statistics.median(alone)
-    removed, counted = night(made, {"retention_copies": made.size.days - rounds - 1})
+    limit_turns(made, made.size.objects // _NIGHT_TURNS)
+    removed, turns, counted = night(made, {"retention_copies": made.size.days - rounds - 1})
     assert removed == made.size.sources, removed
     peak_counted, times_counted = made.memory(), counted / statistics.median(alone)
     rows = [
         _row("listing alone, boto3", listed[0], "", "", statistics.median(alone), "", ""),
         _row("a night: one day goes", listed[0], gone[0], 1, statistics.median(ours), f"{times:.2f}", f"{peak:.0f}"),
         _row(
-            *("a night by number: one day goes, all others are counted", listed[-1] - 2 * gone[-1], removed, 1),
+            *("a night by number: one day goes, all others count", listed[-1] - 2 * gone[-1], removed, turns),
             *(counted, f"{times_counted:.2f}", f"{peak_counted:.0f}"),
         ),
     ]
