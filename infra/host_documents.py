@@ -28,7 +28,7 @@ def folder_document() -> dict[str, Any]:
         "anywhere": _text("Excludes that match at any depth, each in base64", f"^({_WORD}( {_WORD})*)?$", ""),
         "below": _text("Excludes that match at the top, each in base64", f"^({_WORD}( {_WORD})*)?$", ""),
         "oneFileSystem": _text("Leave out what is mounted below", "^(true|false)$", "false"),
-        "partBytes": _text("Size of a part", "^[1-9][0-9]{0,9}$", str(32 << 20)),
+        "partBytes": _text("Size of a part", "^[1-9][0-9]{0,9}$", str(64 << 20)),
         "beat": _text("Seconds between looks at the lease", "^[1-9][0-9]{0,2}$", "20"),
         "silence": _text("Seconds without a new lease after which the host gives up", "^[1-9][0-9]{0,4}$", "600"),
         "uploads": _text("Parts that are sent at once", "^[1-9]$", "4"),

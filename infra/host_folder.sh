@@ -29,7 +29,8 @@ finish() {
     for process in $keeper $tar $listener; do kill "$process" 2>/dev/null; done
     exec 3<&-
     wait
-    rm -rf "$work"
+    # What the keeper was doing may go on for a moment, and write a file into a directory that is being removed.
+    mv "$work" "$work.over" && rm -rf "$work.over"
   fi
 }
 
@@ -57,9 +58,11 @@ heard() {
 }
 
 granted() {  # wait until a part may be uploaded: so the staging area stays small
+  pause=0.2
   until [ -n "$(address "$1")" ] || { renew && [ -n "$(address "$1")" ]; }; do
     heard
-    sleep 0.2
+    sleep "$pause"
+    pause=0.5  # each look costs a few processes, and what waits to be read lasts for longer
   done
 }
 

@@ -3,8 +3,7 @@
     host: tar ─> parts ─curl─> staging area ─> [receiver, a thread here] ─socket─> whoever reads the stream
                           └── lease: which parts may come ──┘
 
-The stream is whole when the host's last word is there and says so: tar's status, how many parts and bytes, and the
-sum of each, all of which must be those that arrived.
+The stream is whole when the host's last word is there and says so, and the sum of each part is that of what arrived.
 """
 
 from __future__ import annotations
@@ -21,9 +20,10 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from backups import ssm, staging
-from backups.errors import BackupsError, CommandError, SourceError, StoppedError
+from backups.errors import BackupsError, SourceError, StoppedError
 from backups.sources.base import SourceStream
-from backups.sources.tar import archive_warnings, shown
+from backups.sources.host_words import LastWord, complaint, too_long
+from backups.sources.tar import shown
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -36,23 +36,13 @@ FETCH_BYTES = 8 << 20
 _BUFFER = 1 << 20
 _LEAVE_SECONDS = 30.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
-_REASONS = {
-    3: ("does not exist", "correct 'path', or mount what should be there"),
-    4: ("is neither a folder nor a file", "correct 'path'"),
-}
-_HINTS = {
-    5: "install it on the host",
-    6: "the host must reach S3: check its route, proxy and firewall, and the VPC endpoint's policy",
-    7: "the worker, or its network, was gone for too long",
-    8: "make room on the host: a few parts wait there until they are sent",
-}
 
 
 @dataclass(frozen=True)
 class Pace:
     """Sizes, and times in seconds."""
 
-    part_bytes: int = 32 << 20
+    part_bytes: int = 64 << 20
     """Large, since each costs the host a few processes."""
     window: int = 8
     """How many parts may wait in the staging area."""
@@ -108,7 +98,7 @@ class HostStream(SourceStream):
         self._last_word: LastWord | None = None
         self._error: BaseException | None = None
         self._over = threading.Event()
-        self._deadline = time.monotonic() + request.limit
+        self._receiver = _Receiver(request, staged, self._over, time.monotonic() + request.limit)
         # A socket, since it can be shut down from any thread while others read and write.
         self._outlet, self._inlet = socket.socketpair()
         self._inlet.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
@@ -124,7 +114,7 @@ class HostStream(SourceStream):
             raise self._error
         if self._last_word is None:
             raise StoppedError()
-        return self._warnings + self._last_word.judge(self._request, size)
+        return self._warnings + self._last_word.judge(self._request, size, self._receiver.sums)
 
     def kill(self) -> None:
         self._over.set()
@@ -135,7 +125,7 @@ class HostStream(SourceStream):
         self.kill()
         self._thread.join(_LEAVE_SECONDS)
         self._staged.lease.close()
-        if self._last_word is None:
+        if self._last_word is None:  # whatever it says, a host that has said it is tidying up
             end(self._staged.command)
         clear(self._staged.area)
         self._inlet.close()
@@ -143,8 +133,7 @@ class HostStream(SourceStream):
 
     def _run(self) -> None:
         try:
-            receiver = _Receiver(self._request, self._staged, self._over, self._deadline)
-            self._last_word = receiver.receive(self._inlet)
+            self._last_word = self._receiver.receive(self._inlet)
         except BaseException as error:
             self._error = error
         finally:
@@ -176,34 +165,32 @@ class _Receiver:
         self._wanted: deque[_Piece] = deque()
         """What has arrived and is not on its way to us yet."""
         self._sum = staging.Cksum()
-        self._sums: list[str] = []
+        self.sums: list[str] = []
+        """Of the parts that were handed on, as the host writes them."""
         self._starved = _Starved(request, staged)
 
     def receive(self, sink: socket.socket) -> LastWord:
         """Everything, up to the last word. Raises BackupsError."""
         area = self._staged.area
-        free = deque(memoryview(bytearray(FETCH_BYTES)) for _ in range(_FETCHERS))  # used again and again
-        queue: deque[tuple[_Piece, memoryview, Future[None]]] = deque()
+        queue: deque[tuple[_Piece, Future[bytes]]] = deque()
         look: Future[tuple[dict[int, int], bool]] | None = None
         with ThreadPoolExecutor(_FETCHERS + 2, "part") as pool:
             while True:
                 self._check()
-                while self._wanted and free:
-                    piece, buffer = self._wanted.popleft(), free.popleft()
-                    into = buffer[: piece.size]
-                    queue.append((piece, buffer, pool.submit(area.fetch, piece.part, piece.start, into)))
+                while self._wanted and len(queue) < _FETCHERS:
+                    piece = self._wanted.popleft()
+                    queue.append((piece, pool.submit(area.fetch, piece.part, piece.start, piece.size)))
                 if look is None and not self._wanted and not self._ended:
                     look = pool.submit(area.arrived, self._arrived)  # while others are handed on
                 if queue:
                     self._starved.fed()
-                    piece, buffer, fetched = queue.popleft()
-                    fetched.result()
-                    self._hand_on(piece, buffer[: piece.size], sink)
-                    free.append(buffer)
+                    piece, fetched = queue.popleft()
+                    self._hand_on(piece, fetched.result(), sink)
+                    del fetched  # it holds the bytes
                     if piece.last:
                         pool.submit(area.remove, piece.part).add_done_callback(_logged)
                 elif look is None:
-                    return self._last_word(area)
+                    return LastWord.parse(area.last_word(), self._request)
                 if look is not None and (look.done() or not queue):
                     news = self._note(*look.result())
                     look = None
@@ -214,7 +201,7 @@ class _Receiver:
         if self._over.is_set():
             raise StoppedError
         if time.monotonic() > self._deadline:
-            raise _too_long(self._request)
+            raise too_long(self._request)
 
     def _note(self, sizes: dict[int, int], ended: bool) -> bool:
         """What a look has found: the size of each part; whether there was anything new."""
@@ -230,26 +217,16 @@ class _Receiver:
             raise SourceError(f"{self._request.where}: part {self._arrived + 1} was lost in the staging area")
         return (self._arrived, self._ended) != before
 
-    def _hand_on(self, piece: _Piece, data: memoryview, sink: socket.socket) -> None:
+    def _hand_on(self, piece: _Piece, data: bytes, sink: socket.socket) -> None:
         try:
             sink.sendall(data)
         except OSError:  # whoever read is gone
             raise StoppedError from None
         self._sum.add(data)
         if piece.last:
-            self._sums.append(f"{self._sum.value} {self._sum.size}")
+            self.sums.append(f"{self._sum.value} {self._sum.size}")
             self._sum = staging.Cksum()
-            self._staged.lease.advance(len(self._sums))
-
-    def _last_word(self, area: staging.Area) -> LastWord:
-        word = LastWord.parse(area.last_word(), self._request)
-        if word.sums != self._sums:
-            raise SourceError(
-                f"{self._request.where}: {len(self._sums)} parts arrived, and they are not the {len(word.sums)} that "
-                "the host sent",
-                hint="run the job again; if it recurs, look at what is between the host and S3",
-            )
-        return word
+            self._staged.lease.advance(len(self.sums))
 
 
 class _Starved:
@@ -270,7 +247,7 @@ class _Starved:
     def pause(self) -> float:
         """Seconds to wait before the next look. Raises BackupsError when nothing will come any more."""
         if self._ended is not None:  # and the look after it has found nothing new either
-            raise _complaint(self._request, self._ended)
+            raise complaint(self._request, self._ended)
         now = time.monotonic()
         if now - self._looked > self._request.pace.status:
             self._looked = now
@@ -287,56 +264,6 @@ class _Starved:
                 )
         pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
         return pause
-
-
-@dataclass(frozen=True)
-class LastWord:
-    """What the host says at the end of the stream."""
-
-    status: int
-    """Of tar."""
-    sums: list[str]
-    """``cksum`` of each part: the sum and the size."""
-    said: str
-    """The last lines of tar."""
-
-    @classmethod
-    def parse(cls, text: str, request: Request) -> LastWord:
-        """Raises SourceError when it is not what the document's script writes."""
-        try:
-            (_, status), (_, parts), (_, size), *_ = (line.split() for line in text.split("\n", 3)[:3])
-            *sums, said = text.split("\n", 3 + int(parts))[3:]
-            word = cls(int(status), sums, said)
-            sizes = [int(line.split()[1]) for line in sums]
-        except (ValueError, IndexError):
-            sizes, size = [], "?"
-        if len(sizes) == 0 or sum(sizes) != int(size if size.isdigit() else -1):
-            raise SourceError(f"{request.where}: the host's last word can't be read", hint="deploy the stack again")
-        return word
-
-    def judge(self, request: Request, size: int) -> list[str]:
-        """Warnings for the report. Raises CommandError or SourceError when the archive is not whole."""
-        if self.status not in (0, 1):
-            how = "was killed" if self.status > 128 else f"ended with exit status {self.status}"
-            raise CommandError(f"{request.where}: tar {how}: {'; '.join(self.said.split(chr(10)))}", status=self.status)
-        return archive_warnings(request.path, self.said, size, warned=self.status == 1)
-
-
-def _complaint(request: Request, ended: ssm.Invocation) -> BackupsError:
-    if ended.status == "ExecutionTimedOut":
-        return _too_long(request)
-    if ended.code in _REASONS and ended.status == "Failed":
-        reason, hint = _REASONS[ended.code]
-        return SourceError(f"{request.where} {reason}", hint=hint)
-    said = ended.complaint or "the command ended without its last word"
-    return SourceError(f"{request.where}: {said}", hint=_HINTS.get(ended.code, ""))
-
-
-def _too_long(request: Request) -> SourceError:
-    return SourceError(
-        f"{request.where}: archiving took longer than {request.limit} s and was given up",
-        hint="raise 'time_limit' of the source if it really takes longer",
-    )
 
 
 def end(command: ssm.RemoteCommand) -> None:

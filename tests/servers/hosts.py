@@ -19,6 +19,7 @@ from backups.sources.base import SourceStream
 from backups.sources.folder import Folder
 from backups.sources.host_folder import open_on_host
 from backups.sources.host_stream import Pace
+from backups.ssm import RemoteCommand
 from backups.staging import Place
 from infra.host_documents import flag_document, folder_document
 from local_cloud.client import LocalCloud
@@ -132,6 +133,13 @@ class Job:
         """What Systems Manager says of the agent."""
         self.hosts.cloud.host(self.host.id, ping=ping)
 
+    def outcome(self) -> str:
+        """How Systems Manager says that its one command ended."""
+        [command] = [path.name for path in self.host.commands.iterdir() if path.is_dir()]
+        ended = RemoteCommand(self.hosts.cloud.client("ssm"), command, self.host.id).wait(60)
+        assert ended, "the command did not end"
+        return ended.status
+
     def left(self) -> list[str]:
         """What is left of it, on the host and in the staging area."""
         return [*self.staged(), *(path.name for path in (self.host.directory / "tmp").iterdir())]
@@ -139,7 +147,8 @@ class Job:
     def is_over(self, *, killed: bool = False) -> None:
         """Wait until nothing runs on the host; then nothing may be left, but for what a killed script had there."""
         wait_for(lambda: not self.processes(), "something still runs on the host")
-        assert (self.staged() if killed else self.left()) == []
+        left = self.staged() if killed else self.left()
+        assert left == []
 
 
 @contextmanager

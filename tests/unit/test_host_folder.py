@@ -15,13 +15,15 @@ from botocore.stub import Stubber
 from backups.context import Context
 from backups.errors import BackupsError, CommandError, SourceError
 from backups.sources.folder import Folder
-from backups.sources.host_stream import LastWord, Pace, Request
+from backups.sources.host_stream import Pace, Request
+from backups.sources.host_words import LastWord
 from backups.ssm import HostError, Invocation, find_host, is_online
 from backups.staging import Cksum
 from tests.jobs import example, job_with, problems
 
 HOST = "i-0123456789abcdef0"
 REQUEST = Request(PurePosixPath("/srv/data"), HOST, 60, Pace())
+SUMS = ["111 20", "222 10"]
 GOOD = "tar 0\nparts 2\nbytes 30\n111 20\n222 10\nTotal bytes written: 30 (30B, 1MiB/s)\n"
 
 
@@ -81,19 +83,19 @@ def test_on_one_machine_a_host_needs_a_stack(context: Context) -> None:
 
 def test_a_good_last_word() -> None:
     word = LastWord.parse(GOOD, REQUEST)
-    assert word.sums == ["111 20", "222 10"]
-    assert word.judge(REQUEST, 30) == []
+    assert word.sums == SUMS
+    assert word.judge(REQUEST, 30, SUMS) == []
 
 
 def test_a_warning_of_tar_is_reported() -> None:
     word = LastWord.parse(GOOD.replace("tar 0", "tar 1").replace("Total", "tar: ./a: file changed\nTotal"), REQUEST)
-    assert word.judge(REQUEST, 30) == ["/srv/data: tar: ./a: file changed"]
+    assert word.judge(REQUEST, 30, SUMS) == ["/srv/data: tar: ./a: file changed"]
 
 
 @pytest.mark.parametrize("status", [2, 64, 143])
 def test_any_other_status_of_tar_is_an_error(status: int) -> None:
     with pytest.raises(CommandError, match=f"/srv/data on {HOST}: tar ") as error:
-        LastWord.parse(GOOD.replace("tar 0", f"tar {status}"), REQUEST).judge(REQUEST, 30)
+        LastWord.parse(GOOD.replace("tar 0", f"tar {status}"), REQUEST).judge(REQUEST, 30, SUMS)
     assert error.value.status == status
 
 
@@ -113,12 +115,20 @@ def test_a_last_word_that_is_not_whole_is_refused(text: str) -> None:
 @pytest.mark.parametrize("size", [0, 29, 31])
 def test_other_bytes_than_tar_wrote_are_an_error(size: int) -> None:
     with pytest.raises(SourceError):
-        LastWord.parse(GOOD, REQUEST).judge(REQUEST, size)
+        LastWord.parse(GOOD, REQUEST).judge(REQUEST, size, SUMS)
+
+
+@pytest.mark.parametrize(
+    "sums", [[], SUMS[:1], SUMS[::-1], ["112 20", "222 10"], ["111 20", "222 11"], [*SUMS, "333 0"]]
+)
+def test_other_parts_than_the_host_sent_are_an_error(sums: list[str]) -> None:
+    with pytest.raises(SourceError, match=f"{len(sums)} parts arrived, and they are not the 2"):
+        LastWord.parse(GOOD, REQUEST).judge(REQUEST, 30, sums)
 
 
 def test_a_tar_that_did_not_come_to_its_end_is_an_error() -> None:
     with pytest.raises(SourceError, match="did not finish"):
-        LastWord.parse(re.sub("Total.*\n", "", GOOD), REQUEST).judge(REQUEST, 30)
+        LastWord.parse(re.sub("Total.*\n", "", GOOD), REQUEST).judge(REQUEST, 30, SUMS)
 
 
 @pytest.mark.parametrize("size", [0, 1, 255, 256, 65_537, 600_000])
@@ -127,7 +137,7 @@ def test_the_sum_is_that_of_cksum(size: int, tmp_path: Path) -> None:
     done = subprocess.run(["cksum"], input=data, capture_output=True, check=True)
     sum_ = Cksum()
     for start in range(0, size, 1000):
-        sum_.add(memoryview(data)[start : start + 1000])
+        sum_.add(data[start : start + 1000])
     assert f"{sum_.value} {sum_.size}\n" == done.stdout.decode()
 
 
