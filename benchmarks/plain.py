@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from backups.destinations.gs_upload import CHUNK
+from backups.destinations.gs.upload import CHUNK
 
 
 def to_s3(url: str, bucket: str) -> Callable[[], None]:

@@ -13,7 +13,7 @@ from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_iam as iam
 
 from backups.destinations import DestinationConfig
-from backups.destinations.s3 import S3
+from backups.destinations.s3.destination import S3
 from backups.job import Job
 from backups.naming import host_prefix, legacy_prefix
 from backups.notifications.flagfile import FlagFile

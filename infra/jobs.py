@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backups.cloud.orchestration import JOB_NAME
-from backups.destinations.rclone import Rclone
+from backups.destinations.rclone.destination import Rclone
 from backups.errors import JobError, UsageError
 from backups.job import Job, load_job
 from backups.notifications.flagfile import FlagFile

@@ -1,11 +1,11 @@
 """The types of destination: one line each."""
 
 from backups.destinations.base import Destination, DestinationConfig, StoredObject, Upload
-from backups.destinations.gs import GoogleStorage
-from backups.destinations.local import Local
-from backups.destinations.rclone import Rclone
-from backups.destinations.s3 import S3
-from backups.destinations.samba import Samba
+from backups.destinations.gs.destination import GoogleStorage
+from backups.destinations.local.destination import Local
+from backups.destinations.rclone.destination import Rclone
+from backups.destinations.s3.destination import S3
+from backups.destinations.samba.destination import Samba
 from backups.registry import Registry
 
 DESTINATIONS: Registry[DestinationConfig] = Registry("destination")

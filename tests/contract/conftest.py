@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from backups.context import Context
-from backups.destinations import Destination, rclone_remote
+from backups.destinations import Destination
+from backups.destinations.rclone import remote as rclone_remote
 from tests.contract import postgres_databases
 from tests.contract.databases import PASSWORD, SCHEMA
 from tests.contract.objects import PART
@@ -49,12 +50,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The smallest parts that S3 takes, and such chunks for Google, so that little data makes several; no pauses."""
-    monkeypatch.setattr("backups.destinations.s3_parts.SMALLEST", PART)
-    monkeypatch.setattr("backups.destinations.gs_upload.CHUNK", PART)
-    monkeypatch.setattr("backups.destinations.s3_connect.ATTEMPTS", 1)
-    monkeypatch.setattr("backups.destinations.s3_multipart._ABORT_WAIT", 3600)  # what is waited for surely comes
+    monkeypatch.setattr("backups.destinations.s3.parts.SMALLEST", PART)
+    monkeypatch.setattr("backups.destinations.gs.upload.CHUNK", PART)
+    monkeypatch.setattr("backups.destinations.s3.connect.ATTEMPTS", 1)
+    monkeypatch.setattr("backups.destinations.s3.multipart._ABORT_WAIT", 3600)  # what is waited for surely comes
     monkeypatch.setattr("backups.destinations.retrying.PAUSES", (0.01, 0.01))
-    monkeypatch.setattr("backups.destinations.samba_link.PAUSES", (0.01, 0.2, 0.2))
+    monkeypatch.setattr("backups.destinations.samba.link.PAUSES", (0.01, 0.2, 0.2))
     monkeypatch.setitem(rclone_remote._ENVIRONMENT, "RCLONE_LOW_LEVEL_RETRIES", "1")
 
 

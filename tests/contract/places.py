@@ -13,11 +13,11 @@ from typing import Any, ClassVar, Protocol
 import pytest
 
 from backups.destinations import DestinationConfig
-from backups.destinations.gs import GoogleStorage
-from backups.destinations.local import Local
-from backups.destinations.rclone import Rclone
-from backups.destinations.s3 import S3
-from backups.destinations.samba import Samba
+from backups.destinations.gs.destination import GoogleStorage
+from backups.destinations.local.destination import Local
+from backups.destinations.rclone.destination import Rclone
+from backups.destinations.s3.destination import S3
+from backups.destinations.samba.destination import Samba
 from tests.servers import gcs, rclone_serve, samba, seaweed
 from tests.servers.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY
 
@@ -166,7 +166,7 @@ class S3Place(Place):
 
     def make_old(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """No server lets itself be told when an upload was begun."""
-        monkeypatch.setattr("backups.destinations.s3_abandoned.AGE", dt.timedelta(seconds=-5))
+        monkeypatch.setattr("backups.destinations.s3.abandoned.AGE", dt.timedelta(seconds=-5))
 
     def wrong_secret(self, secret: str) -> DestinationConfig:
         """A key that does not fit."""

@@ -17,8 +17,8 @@ import requests
 
 from backups.context import Cancel, Context
 from backups.destinations import Destination
-from backups.destinations.gs import GoogleStorage
-from backups.destinations.gs_upload import GsUpload
+from backups.destinations.gs.destination import GoogleStorage
+from backups.destinations.gs.upload import GsUpload
 from backups.errors import BackupsError, DeniedError, DestinationError, StoppedError, VerificationError
 from tests.contract.objects import KEY, MIB, content, fetch, keys, push, store
 from tests.servers.faulty_proxy import FOREVER, Fault, FaultyProxy, faulty_proxy
@@ -36,7 +36,7 @@ GET = r"^GET .*alt=media"
 @pytest.fixture(autouse=True)
 def small_and_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small chunks, and short pauses between attempts."""
-    monkeypatch.setattr("backups.destinations.gs_upload.CHUNK", CHUNK)
+    monkeypatch.setattr("backups.destinations.gs.upload.CHUNK", CHUNK)
     monkeypatch.setattr("backups.destinations.retrying.PAUSES", (0.01, 0.01, 0.01))
 
 
@@ -270,8 +270,8 @@ def test_an_object_that_reads_back_wrong_is_taken_away(
 
 
 def test_more_than_a_page_is_listed_and_removed(direct: Destination, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backups.destinations.gs.PAGE", 4)
-    monkeypatch.setattr("backups.destinations.gs_remove.BATCH", 4)
+    monkeypatch.setattr("backups.destinations.gs.destination.PAGE", 4)
+    monkeypatch.setattr("backups.destinations.gs.remove.BATCH", 4)
     names = [f"host/{number:04}.tar.gpg" for number in range(11)]
     for name in reversed(names):
         store(direct, b"", name)
@@ -330,7 +330,7 @@ def test_a_json_key_in_a_file(gcs_server: Gcs, prefix: str, tmp_path: Path, cont
 def test_the_old_tools_p12_key(
     gcs_server: Gcs, prefix: str, tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backups.destinations.gs_credentials.TOKEN_URL", gcs_server.identity.token_url)
+    monkeypatch.setattr("backups.destinations.gs.credentials.TOKEN_URL", gcs_server.identity.token_url)
     path = tmp_path / "key.p12"
     path.write_bytes(p12("asecretpassword"))
     given = {"prefix": prefix, "gs_service_key_file": str(path), "gs_service_client_id": CLIENT}
@@ -348,7 +348,7 @@ def test_the_old_tools_p12_key(
 
 def test_a_p12_key_as_a_secret(gcs_server: Gcs, prefix: str, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no file: in a worker of a deployed job."""
-    monkeypatch.setattr("backups.destinations.gs_credentials.TOKEN_URL", gcs_server.identity.token_url)
+    monkeypatch.setattr("backups.destinations.gs.credentials.TOKEN_URL", gcs_server.identity.token_url)
     text = base64.encodebytes(p12("asecretpassword")).decode()
     given = {"prefix": prefix, "gs_service_key": text, "gs_service_client_id": CLIENT}
     works(settings(gcs_server, **given, gs_service_key_file_password="asecretpassword"), context)

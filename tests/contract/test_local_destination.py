@@ -14,8 +14,8 @@ import pytest
 
 from backups.context import Context
 from backups.destinations import Destination
-from backups.destinations.local import Local
-from backups.destinations.local_tree import PARTIAL
+from backups.destinations.local.destination import Local
+from backups.destinations.local.tree import PARTIAL
 from backups.errors import DeniedError, DestinationError, MissingError, VerificationError
 from tests.contract.objects import KEY, store
 
@@ -107,7 +107,7 @@ def test_what_was_cut_off_is_found_by_its_size(destination: Destination, root: P
 _FILL = """
 import pathlib, resource, sys
 from backups.context import Context
-from backups.destinations.local import Local
+from backups.destinations.local.destination import Local
 from backups.errors import DestinationError
 if sys.argv[2] != "disk":
     resource.setrlimit(resource.RLIMIT_FSIZE, (7 << 20, resource.RLIM_INFINITY))
@@ -180,7 +180,7 @@ def test_an_error_of_the_disk_at_any_step_leaves_what_was_there(
 _WRITE_AND_WAIT = """
 import pathlib, sys
 from backups.context import Context
-from backups.destinations.local import Local
+from backups.destinations.local.destination import Local
 upload = Local(path=sys.argv[1]).connect(Context(tmpdir=pathlib.Path("/nowhere"))).create(sys.argv[2])
 upload.write(b"x" * (20 << 20))
 print("written", flush=True)

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from backups.context import Cancel, Context
-from backups.destinations import Destination, rclone_remote
-from backups.destinations.rclone import Rclone
-from backups.destinations.rclone_upload import RcloneUpload
+from backups.destinations import Destination
+from backups.destinations.rclone import remote as rclone_remote
+from backups.destinations.rclone.destination import Rclone
+from backups.destinations.rclone.upload import RcloneUpload
 from backups.errors import DestinationError, MissingError, StoppedError, VerificationError
 from tests.contract.apart import run_apart
 from tests.contract.objects import KEY, MIB, content, fetch, keys, push, store
@@ -115,7 +116,7 @@ class Rigged:
 
     def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.path = path
-        monkeypatch.setattr("backups.destinations.rclone_remote._program", lambda: str(path))
+        monkeypatch.setattr("backups.destinations.rclone.remote._program", lambda: str(path))
 
     def fail(self, command: str, number: int) -> None:
         count = self.path.with_suffix(".count")
@@ -204,7 +205,7 @@ def test_an_rclone_that_is_killed_is_an_error_and_leaves_nothing(
 
 
 _KILLED_WHILE_REPLACING = """
-from backups.destinations.rclone_upload import RcloneUpload
+from backups.destinations.rclone.upload import RcloneUpload
 real = RcloneUpload._ask
 def ask(self, *given):
     real(self, *given)
@@ -221,7 +222,7 @@ def test_a_file_that_the_server_still_locks_is_removed_a_moment_later(
 ) -> None:
     """It may not know yet that the transfer was broken off."""
     name = "host/.backups-0123456789abcdef.partial"
-    monkeypatch.setattr("backups.destinations.rclone_upload.waiting_name", lambda _: name)
+    monkeypatch.setattr("backups.destinations.rclone.upload.waiting_name", lambda _: name)
     monkeypatch.setitem(rclone_remote._ENVIRONMENT, "RCLONE_LOW_LEVEL_RETRIES", "1")  # it would wait itself
     with settings(webdav_server, folder).connect(context) as destination:
         upload = destination.create("host/a.gpg")
@@ -312,7 +313,7 @@ def test_a_remote_that_takes_no_stream_is_refused(webdav_server: RcloneServe, fo
 def test_without_the_program_the_error_says_how_to_get_it(
     sftp_server: RcloneServe, folder: str, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backups.destinations.rclone_remote._program", lambda: "no-rclone-here")
+    monkeypatch.setattr("backups.destinations.rclone.remote._program", lambda: "no-rclone-here")
     refused = pytest.raises(DestinationError, match="not installed")
     with settings(sftp_server, folder).connect(context) as destination, refused as caught:
         store(destination, b"x")

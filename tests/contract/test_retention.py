@@ -13,7 +13,7 @@ import pytest
 
 from backups.context import Context
 from backups.destinations import Destination, DestinationConfig
-from backups.destinations.s3 import S3
+from backups.destinations.s3.destination import S3
 from backups.job import Job, JobSettings
 from backups.pruning import Task, Work, WorkRecord, prune
 from backups.pruning.prune import go_on
@@ -104,7 +104,7 @@ def test_what_a_bucket_refuses_of_a_batch_is_named_the_others_go_and_the_next_ru
     request: pytest.FixtureRequest, context: Context, login: Any, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its locks have an end that has passed by the clock of the run, and by the server's own has not."""
-    monkeypatch.setattr("backups.destinations.s3_remove.BATCH", 20)
+    monkeypatch.setattr("backups.destinations.s3.remove.BATCH", 20)
     monkeypatch.setattr("backups.pruning.plan.BATCH", 20)
     client, reached = login(request)
     bucket = f"lock-{uuid.uuid4().hex[:12]}"

@@ -18,8 +18,8 @@ import pytest
 
 from backups.context import Cancel, Context
 from backups.destinations import Destination
-from backups.destinations.s3 import S3
-from backups.destinations.s3_upload import S3Upload
+from backups.destinations.s3.destination import S3
+from backups.destinations.s3.upload import S3Upload
 from backups.errors import DeniedError, DestinationError, MissingError, StoppedError, VerificationError
 from tests.contract.objects import KEY, MIB, content, fetch, keys, store
 from tests.servers.faulty_proxy import FOREVER, Fault, FaultyProxy, faulty_proxy
@@ -39,7 +39,7 @@ GET = r"^GET "
 @pytest.fixture(autouse=True)
 def small_and_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The smallest parts that S3 takes, and short pauses between attempts."""
-    monkeypatch.setattr("backups.destinations.s3_parts.SMALLEST", PART)
+    monkeypatch.setattr("backups.destinations.s3.parts.SMALLEST", PART)
     monkeypatch.setattr("backups.destinations.retrying.PAUSES", (0.01, 0.01))
 
 
@@ -206,7 +206,7 @@ def test_what_can_not_be_aborted_is_told_of(
 def test_stopping_the_run_ends_an_upload_that_waits_for_the_server(
     proxy: FaultyProxy, direct: Destination, s3_server: Seaweed, prefix: str, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("backups.destinations.s3_multipart._ABORT_WAIT", 0.1)
+    monkeypatch.setattr("backups.destinations.s3.multipart._ABORT_WAIT", 0.1)
     context = Context(tmpdir=tmp_path, cancel=Cancel())
     fault = proxy.add(Fault(r"^PUT .*partNumber", times=FOREVER, stall=True))
     upload = settings(proxy.url, prefix=prefix).connect(context).create(KEY)
@@ -389,7 +389,7 @@ def test_a_server_that_ignores_checksums(tmp_path: Path, context: Context) -> No
 _PUSH = """
 import hashlib, pathlib, sys
 from backups.context import Context
-from backups.destinations.s3 import S3
+from backups.destinations.s3.destination import S3
 config, tmpdir, parts = sys.argv[1:]
 context = Context(tmpdir=pathlib.Path(tmpdir))
 uploads = [S3.model_validate_json(config).connect(context).create(f"{n}", size_bound=int(parts)) for n in range(2)]
@@ -429,7 +429,7 @@ def test_two_uploads_with_large_parts_need_little_memory_and_leave_no_file(
 def test_a_full_tmpdir_is_told_of(
     direct: Destination, s3_server: Seaweed, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backups.destinations.s3_parts.Part.SPOOLED", 0)
+    monkeypatch.setattr("backups.destinations.s3.parts.Part.SPOOLED", 0)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     upload = direct.create(KEY)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3 * MIB, limits[1]))

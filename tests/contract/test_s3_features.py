@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from backups.context import Context
 from backups.destinations import Destination
-from backups.destinations.s3 import S3
+from backups.destinations.s3.destination import S3
 from backups.errors import DeniedError, DestinationError
 from backups.pruning import prune
 from tests.jobs import example, job_with, parsed
@@ -32,7 +32,7 @@ DAY = dt.timedelta(days=1)
 @pytest.fixture(autouse=True)
 def small_and_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The smallest parts that S3 takes, and short pauses between attempts."""
-    monkeypatch.setattr("backups.destinations.s3_parts.SMALLEST", PART)
+    monkeypatch.setattr("backups.destinations.s3.parts.SMALLEST", PART)
     monkeypatch.setattr("backups.destinations.retrying.PAUSES", (0.01, 0.01))
 
 
@@ -235,7 +235,7 @@ def test_no_more_parts_are_sent_than_the_server_takes(
     proxy: FaultyProxy, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As many as are allowed, of a size bound that needs them to grow; then one byte more is told of."""
-    monkeypatch.setattr("backups.destinations.s3_parts.SMALLEST", 64 << 10)
+    monkeypatch.setattr("backups.destinations.s3.parts.SMALLEST", 64 << 10)
     size = 100 * (80 << 10)
     config = settings(proxy.url, prefix=f"{uuid.uuid4().hex}/", max_parts=100)
     with config.connect(context) as destination:

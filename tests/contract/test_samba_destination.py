@@ -21,9 +21,9 @@ import smbclient
 
 from backups.context import Cancel, Context
 from backups.destinations import Destination
-from backups.destinations.samba import Samba
-from backups.destinations.samba_names import PARTIAL, to_names
-from backups.destinations.samba_request import packs
+from backups.destinations.samba.destination import Samba
+from backups.destinations.samba.names import PARTIAL, to_names
+from backups.destinations.samba.request import packs
 from backups.errors import DeniedError, DestinationError, MissingError, StoppedError, VerificationError
 from tests.contract.objects import KEY, MIB, content, fetch, keys, push, store
 from tests.servers import samba
@@ -40,8 +40,8 @@ ANY = ""
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short pauses between attempts."""
-    monkeypatch.setattr("backups.destinations.samba_link.PAUSES", (0.01, 0.2, 0.2))
-    monkeypatch.setattr("backups.destinations.samba_upload.BUSY_PAUSES", (0.01, 0.2, 0.5, 2.0))
+    monkeypatch.setattr("backups.destinations.samba.link.PAUSES", (0.01, 0.2, 0.2))
+    monkeypatch.setattr("backups.destinations.samba.upload.BUSY_PAUSES", (0.01, 0.2, 0.5, 2.0))
 
 
 @pytest.fixture
@@ -152,8 +152,8 @@ def test_a_connection_that_breaks_before_the_commit(
 def test_a_rename_whose_answer_is_lost_is_found_done(
     direct: Destination, folder: str, samba_server: samba.Samba, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from backups.destinations import samba_tree
-    from backups.destinations.samba_errors import LostError
+    from backups.destinations.samba import tree as samba_tree
+    from backups.destinations.samba.errors import LostError
 
     real = samba_tree.rename
     lost: list[Any] = []
@@ -164,7 +164,7 @@ def test_a_rename_whose_answer_is_lost_is_found_done(
             lost.append(given)
             raise LostError("cut")
 
-    monkeypatch.setattr("backups.destinations.samba_tree.rename", rename)
+    monkeypatch.setattr("backups.destinations.samba.tree.rename", rename)
     assert store(direct, b"whole") == SAMPLED
     assert lost
     assert fetch(direct) == b"whole"
@@ -294,7 +294,7 @@ def test_a_server_that_dies_leaves_what_was_there_and_is_cleaned_later(
 def test_a_server_that_hangs_is_given_up(
     destination: Destination, direct: Destination, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backups.destinations.samba_link.CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr("backups.destinations.samba.link.CONNECT_SECONDS", 0.3)
     proxy.add(Fault(ANY, times=FOREVER, stall=True))
     with pytest.raises(DestinationError) as caught:
         destination.create(KEY)
@@ -327,7 +327,7 @@ def test_a_stop_ends_an_upload_that_hangs_and_removes_its_file(
 _KILLED = """
 import json, os, pathlib, signal, sys
 from backups.context import Context
-from backups.destinations.samba import Samba
+from backups.destinations.samba.destination import Samba
 upload = Samba.model_validate_json(sys.argv[1]).connect(Context(tmpdir=pathlib.Path(sys.argv[2]))).create(sys.argv[3])
 for _ in range(9):
     upload.write(b"x" * (1 << 20))
@@ -398,7 +398,7 @@ def test_a_share_without_room_is_not_written_to(samba_server: samba.Samba, folde
 def test_room_that_others_take_is_noticed_while_writing(
     samba_server: samba.Samba, folder: str, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backups.destinations.samba_upload.LOOK_BYTES", BLOCK)
+    monkeypatch.setattr("backups.destinations.samba.upload.LOOK_BYTES", BLOCK)
     with settings(samba_server.port, folder=folder, share=samba.SMALL).connect(context) as destination:
         upload = destination.create(KEY)
         try:

@@ -60,8 +60,9 @@ def test_retention_can_reach_every_kind_of_destination(bundle: Bundle) -> None:
     script = f"""
 import sys
 sys.path.insert(0, {str(bundle.path)!r})
-from backups.destinations import gs_bucket, gs_read, gs_remove, s3_bucket, s3_read, s3_remove
-from backups.destinations import samba_link, samba_read, samba_tree
+from backups.destinations.gs import bucket, read, remove
+from backups.destinations.s3 import bucket as s3_bucket, read as s3_read, remove as s3_remove
+from backups.destinations.samba import link, read as samba_read, tree
 """
     done = subprocess.run([sys.executable, "-I", "-S", "-B", "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

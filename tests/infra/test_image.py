@@ -49,7 +49,7 @@ def test_the_entry_point_runs_with_the_image_s_packages_alone(content: Path, pac
     script = f"""
 import runpy, sys
 sys.path[:0] = [{str(content)!r}, {str(packages)!r}]
-import backups.job, backups.destinations.s3_connect, boto3
+import backups.job, backups.destinations.s3.connect, boto3
 runpy.run_module("worker_image.main", run_name="__main__", alter_sys=True)
 """
     done = subprocess.run(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from backups.context import Context
-from backups.destinations.local import Local
+from backups.destinations.local.destination import Local
 from backups.job import Job, JobSettings
 from backups.planning import plan
 from backups.running import run_source

@@ -18,7 +18,7 @@ from pydantic import Field
 from backups.commands import Command
 from backups.context import Context
 from backups.destinations.base import Destination, DestinationConfig, StoredObject, Upload
-from backups.destinations.local import Local
+from backups.destinations.local.destination import Local
 from backups.errors import DestinationError, SourceError
 from backups.fanout import PATIENCE
 from backups.job import Job, JobSettings

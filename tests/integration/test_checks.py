@@ -18,7 +18,7 @@ from moto import mock_aws
 
 from backups.cloud.state import State
 from backups.context import Context
-from backups.destinations.local import LocalDestination
+from backups.destinations.local.destination import LocalDestination
 from backups.errors import BackupsError, DestinationError
 from backups.job import Job, load_job
 from backups.progress import Progress

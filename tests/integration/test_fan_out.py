@@ -63,9 +63,9 @@ def test_one_dead_one_dying_one_stalling_and_one_slow_leave_the_others_alone(
     setup: Setup, servers: dict[str, Place], own_samba: SambaPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The faults are those of the servers and of the lines to them."""
-    monkeypatch.setattr("backups.destinations.samba_link.PAUSES", (0.01, 0.2, 0.2))
-    monkeypatch.setattr("backups.destinations.s3_connect.ATTEMPTS", 1)
-    monkeypatch.setattr("backups.destinations.gs_upload.CHUNK", 5 << 20)
+    monkeypatch.setattr("backups.destinations.samba.link.PAUSES", (0.01, 0.2, 0.2))
+    monkeypatch.setattr("backups.destinations.s3.connect.ATTEMPTS", 1)
+    monkeypatch.setattr("backups.destinations.gs.upload.CHUNK", 5 << 20)
     sftp, progress = servers["rclone-sftp"], Progress("data")
     with faulty_proxy(servers["gs"].server.front.port) as to_gs, faulty_proxy(sftp.server.port) as to_sftp:
         stall = to_gs.add(Fault(r"^PUT .*upload_id=", times=FOREVER, stall=True))

@@ -13,7 +13,7 @@ import pytest
 
 from backups.context import Context
 from backups.destinations.base import DestinationConfig
-from backups.destinations.s3 import S3
+from backups.destinations.s3.destination import S3
 from backups.records import Outcome
 from tests.integration.scripted import (
     ENDLESS,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from backups.context import Context
-from backups.destinations.local import Local
+from backups.destinations.local.destination import Local
 from backups.errors import DestinationError, SourceError
 from backups.records import Manifest, Outcome
 from tests.contract.streams import children

@@ -13,7 +13,7 @@ import pytest
 from backups.context import Cancel, Context
 from backups.copies import Copy, list_copies, read_manifest
 from backups.destinations.base import Destination, StoredObject, Upload
-from backups.destinations.local import Local, LocalDestination
+from backups.destinations.local.destination import Local, LocalDestination
 from backups.errors import DestinationError, VerificationError
 from backups.job import Job, JobSettings
 from backups.local_run import run_job

@@ -8,7 +8,7 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backups.destinations.crc32 import combined
+from backups.destinations.s3.crc32 import combined
 
 
 @given(st.lists(st.binary(max_size=300)))

@@ -11,8 +11,8 @@ from google.api_core.exceptions import from_http_response
 from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
 from pydantic import ValidationError
 
-from backups.destinations.gs import GoogleStorage
-from backups.destinations.gs_errors import explain
+from backups.destinations.gs.destination import GoogleStorage
+from backups.destinations.gs.errors import explain
 from backups.errors import DeniedError, DestinationError, MissingError, VerificationError
 
 

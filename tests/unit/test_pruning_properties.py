@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from backups.copies import Copy, list_copies
 from backups.destinations.base import StoredObject
-from backups.destinations.local import Local
+from backups.destinations.local.destination import Local
 from backups.job import Job, JobSettings
 from backups.naming import LegacyKey, parse_legacy_key
 from backups.pruning import Task, Work, WorkRecord, prune

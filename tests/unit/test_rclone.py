@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from backups.context import Context
-from backups.destinations.rclone import Rclone
-from backups.destinations.rclone_errors import explain
+from backups.destinations.rclone.destination import Rclone
+from backups.destinations.rclone.errors import explain
 from backups.errors import DeniedError, DestinationError, MissingError
 
 TIME = "2026/11/23 09:25:30 "

@@ -9,8 +9,8 @@ from botocore import exceptions as boto
 from pydantic import ValidationError
 
 from backups.context import Context
-from backups.destinations.s3 import S3
-from backups.destinations.s3_errors import explain
+from backups.destinations.s3.destination import S3
+from backups.destinations.s3.errors import explain
 from backups.errors import DeniedError, DestinationError, MissingError, VerificationError
 
 
@@ -98,7 +98,7 @@ def test_settings_of_the_old_tool() -> None:
 
 
 def test_what_objects_are_stored_as(context: Context) -> None:
-    from backups.destinations.s3_connect import connect
+    from backups.destinations.s3.connect import connect
 
     assert connect(S3(bucket="b", region="eu-west-1"), context).stored_as() == {}
     config = S3(bucket="b", region="eu-west-1", kms_key_id="alias/backups", storage_class="GLACIER_IR")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backups.destinations.s3_parts import LARGEST, MIB, MOST_PARTS, SMALLEST, Part, part_sizes
+from backups.destinations.s3.parts import LARGEST, MIB, MOST_PARTS, SMALLEST, Part, part_sizes
 
 GIB, TIB = 1 << 30, 1 << 40
 

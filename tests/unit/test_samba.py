@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from smbprotocol.exceptions import SMBAuthenticationError, SMBConnectionClosed, SMBException, SMBOSError
 
-from backups.destinations import samba_errors
-from backups.destinations.samba import Samba
-from backups.destinations.samba_errors import LostError, explain
-from backups.destinations.samba_names import to_names, to_part
-from backups.destinations.samba_samples import SAMPLES, Samples
+from backups.destinations.samba import errors as samba_errors
+from backups.destinations.samba.destination import Samba
+from backups.destinations.samba.errors import LostError, explain
+from backups.destinations.samba.names import to_names, to_part
+from backups.destinations.samba.samples import SAMPLES, Samples
 from backups.errors import DeniedError, DestinationError, MissingError
 
 FORBIDDEN = set('"*:<>?\\|') | {chr(number) for number in range(32)}

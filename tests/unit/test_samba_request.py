@@ -21,8 +21,8 @@ from smbprotocol.session import Session
 from smbprotocol.transport import Tcp
 from smbprotocol.tree import TreeConnect
 
-from backups.destinations.samba_reads import IN_FLIGHT, read_ahead
-from backups.destinations.samba_request import Requests, packs
+from backups.destinations.samba.read_ahead import IN_FLIGHT, read_ahead
+from backups.destinations.samba.request import Requests, packs
 
 MOST = 1 << 18
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from backups.destinations.samba_watch import Watch
+from backups.destinations.samba.watch import Watch
 
 
 class Late:

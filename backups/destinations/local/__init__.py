@@ -1,0 +1,1 @@
+"""A directory of this machine: a disk, NFS, USB."""

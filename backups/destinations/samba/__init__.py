@@ -1,0 +1,1 @@
+"""A share of a file server, by SMB 3."""
