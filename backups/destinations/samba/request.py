@@ -2,7 +2,7 @@
 
 Everything else stays with the library: it logs in, opens, renames, reads, and its thread receives the answers to these
 requests, too. For that a request is entered in its tables as its own ``Connection._send`` would do it; a unit test
-holds both to the same bytes and entries. docs/decisions/0013-smb-requests.md tells why. Sections are those of MS-SMB2.
+holds both to the same bytes and entries. docs/decisions/0014-smb-requests.md tells why. Sections are those of MS-SMB2.
 """
 
 from __future__ import annotations
