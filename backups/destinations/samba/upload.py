@@ -212,6 +212,8 @@ class SambaUpload(Upload):
     def _put(self, data: bytes) -> None:
         def put() -> None:
             link, file = self._opened()
+            with link.answering(f"{self._key} can't be written"):
+                self._writes.leave_credit(file)
             self._look_at_space(link, len(data))
             with link.answering(f"{self._key} can't be written"):
                 self._writes.advance(file, IN_FLIGHT)

@@ -68,6 +68,11 @@ class Writes:
             else:
                 self._receive()
 
+    def leave_credit(self, file: Any) -> None:
+        """Wait until this connection takes a request of another kind, too: writes may have taken all its credit."""
+        while file is self._file and self._sent and not credit(file.fd):
+            self._receive()
+
     def settle(self) -> None:
         """Wait for the answers to what was sent, whatever they say: they bring the credit that any request needs."""
         self._unsent.clear()
