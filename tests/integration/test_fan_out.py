@@ -19,6 +19,8 @@ from tests.servers.faulty_proxy import FOREVER, Fault, faulty_proxy
 from tests.servers.samba import samba
 
 DATA = "head -c 30000000 /dev/urandom"
+MUCH = "head -c 90000000 /dev/urandom"
+"""More than programs keep on its way to a slow server: rclone alone reads 16 MiB ahead."""
 KINDS = ["local", "s3", "samba", "gs", "rclone-sftp"]
 
 
@@ -77,7 +79,7 @@ def test_one_dead_one_dying_one_stalling_and_one_slow_leave_the_others_alone(
             "gs": servers["gs"].config(id="gs", endpoint_url=to_gs.url),
             "rclone-sftp": sftp.config(id="rclone-sftp", config=sftp.server.config(port=to_sftp.port)),
         }
-        run = setup.start(shell(DATA), *given.values(), slow_factor=1.2, progress=progress)
+        run = setup.start(shell(MUCH), *given.values(), slow_factor=1.2, progress=progress)
         until(lambda: any(path.stat().st_size >= 4 << 20 for path in own_samba.path.rglob(".backups-*")))
         own_samba.server.kill()
         until(lambda: progress.states.get("samba") == "failed")
