@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("backups.sources.host_stream")
 
-_FETCHERS = 3
-FETCH_BYTES = 8 << 20
+_FETCHERS = 4
+FETCH_BYTES = 4 << 20
 """Parts are read in pieces of this size, so many at once: what they take in memory, however large a part is."""
 _BUFFER = 1 << 20
 _LEAVE_SECONDS = 30.0

@@ -119,6 +119,7 @@ def test_a_check_that_is_killed_loses_the_copy_that_it_read_and_the_next_goes_on
             other = finished(checks.start("second"))
             assert (other.code, "still going: execution 'first'" in other.out) == (1, True), other.out
         ended = finished(process, number)
+    second_copy.end()
     assert checks.known() == kept
     status = checks.status
     if number is signal.SIGTERM:

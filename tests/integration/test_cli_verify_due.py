@@ -174,6 +174,7 @@ if ! [ -e '{first}' ]; then : > '{first}'; exec "$REAL" "$@"; fi
     with stored.started("verify", "--due", stored.job) as process:
         blocking.wait(process)
         ended = finished(process, number)
+    blocking.end()
     assert ended.code == (143 if number is signal.SIGTERM else -signal.SIGKILL)
     script.unlink()
     if number is signal.SIGTERM:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -197,9 +197,15 @@ class Blocking:
         try:
             while not select.select([descriptor], [], [], 0.1)[0]:
                 assert process.poll() is None, process.communicate()[1].decode()
-            return int(os.read(descriptor, 100))
+            self._pid = int(os.read(descriptor, 100))
         finally:
             os.close(descriptor)
+        return self._pid
+
+    def end(self) -> None:
+        """End it where the command that started it was killed, and can't."""
+        with suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
 
 
 def is_running(pid: int) -> bool:
