@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import logging
 import secrets
@@ -14,9 +13,10 @@ import smbclient
 
 from backups.destinations.base import Upload
 from backups.destinations.samba import tree
+from backups.destinations.samba.abandoned import remove_abandoned
 from backups.destinations.samba.errors import DENIED, IN_USE, InUseError, LostError, status_of
 from backups.destinations.samba.link import ANSWER_SECONDS, CONNECT_SECONDS, Link, Links
-from backups.destinations.samba.names import PARTIAL, to_names
+from backups.destinations.samba.names import to_names
 from backups.destinations.samba.read_ahead import Place, read_ahead
 from backups.destinations.samba.samples import Samples
 from backups.destinations.samba.writes import IN_FLIGHT, WRITE_BYTES, Writes, post
@@ -30,9 +30,6 @@ RESERVE_BYTES = 4 * MIB
 
 LOOK_BYTES = 256 * MIB
 """After so much the free space is looked at again, since others write there as well."""
-
-ABANDONED_SECONDS = 3600.0
-"""A partial file that nobody has open or wrote to for so long is left over. Who only lost the connection needs less."""
 
 BUSY_PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds between attempts to replace a file that is open elsewhere: a virus scanner is quick, a restore may not be."""
@@ -303,16 +300,3 @@ class SambaUpload(Upload):
         with suppress(MissingError):
             return tree.size_of(link, self._names) == self._written
         return False
-
-
-def remove_abandoned(link: Link, directory: tree.Names, living: set[str], now: dt.datetime) -> None:
-    """Remove partial files whose writers are gone. ``now`` is the time on the server's clock, as are all others."""
-    for entry in tree.entries(link, directory, ".backups-*"):
-        old = (now - entry.modified).total_seconds() > ABANDONED_SECONDS
-        if old and PARTIAL.fullmatch(entry.name) and entry.name not in living:
-            try:
-                tree.unlink(link, (*directory, entry.name), ANSWER_SECONDS)
-            except LostError:
-                raise
-            except DestinationError as error:
-                log.info("%s", error)  # its writer lives, or it is another user's
