@@ -56,7 +56,9 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backups.destinations.s3.multipart._ABORT_WAIT", 3600)  # what is waited for surely comes
     monkeypatch.setattr("backups.destinations.retrying.PAUSES", (0.01, 0.01))
     monkeypatch.setattr("backups.destinations.samba.link.PAUSES", (0.01, 0.2, 0.2))
-    monkeypatch.setitem(rclone_remote._ENVIRONMENT, "RCLONE_LOW_LEVEL_RETRIES", "1")
+    monkeypatch.setitem(
+        rclone_remote._ENVIRONMENT, "RCLONE_LOW_LEVEL_RETRIES", "4"
+    )  # a few, since several at once lock a folder
 
 
 @pytest.fixture(params=PLACES)

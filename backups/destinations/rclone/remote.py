@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from backups.commands import Command
 from backups.context import Context
-from backups.destinations.rclone.errors import explain
+from backups.destinations.rclone.errors import LockedError, explain
 from backups.errors import CommandError, DestinationError, MissingError
 from backups.private_file import private_file
 
@@ -40,6 +41,9 @@ _ENVIRONMENT = {
     # How long a connection may be silent. A source may pause, and the fan-out drops a destination that stalls.
     "RCLONE_TIMEOUT": "30m",
 }
+
+
+_LOCKED_SECONDS, _LOCKED_PAUSE = 30.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -177,6 +181,22 @@ class Remote:
             printed = command.stdout.read()
             self.end(command, doing, timeout, must_end=must_end)
         return printed
+
+    def ask_patiently(self, *arguments: str, doing: str, timeout: float | None = None) -> None:
+        """The same for what must end, again as long as the server locks what it is about, for half a minute at most.
+
+        Others may be making the same folder, or the server has not noticed yet that a transfer was broken off.
+        """
+        deadline = time.monotonic() + _LOCKED_SECONDS
+        while True:
+            try:
+                self.ask(*arguments, doing=doing, timeout=timeout, must_end=True)
+            except LockedError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_LOCKED_PAUSE)
+            else:
+                return
 
     def stat(self, key: str, *options: str, doing: str) -> dict[str, Any]:
         """What the remote tells of a file. Raises MissingError, DestinationError."""

@@ -11,12 +11,10 @@ import logging
 import os
 import signal
 import subprocess
-import time
 from typing import Any
 
 from backups.commands import Command
 from backups.destinations.base import Upload
-from backups.destinations.rclone.errors import LockedError
 from backups.destinations.rclone.hidden import ClearUp, replaced_name, waiting_name
 from backups.destinations.rclone.remote import Remote
 from backups.destinations.rclone.tree import read_known, remove_folder
@@ -29,8 +27,6 @@ HASHES = ("sha256", "sha512", "sha1", "md5")
 
 _ABORT_SECONDS = 30.0
 _GRACE_SECONDS = 5.0
-_LOCKED_SECONDS = 0.5
-"""Between two looks whether the server has noticed by now that a transfer was broken off."""
 
 _REPLACE = "--ignore-times"
 """Without it rclone takes a file of the same size for the same where the remote knows neither times nor hashes."""
@@ -143,24 +139,18 @@ class RcloneUpload(Upload):
 
     def _ask(self, command: str, option: str, origin: str, target: str) -> None:
         names = (self._remote.target(origin), self._remote.target(target))
-        self._remote.ask(command, option, *names, doing=self._doing, must_end=True)
+        self._remote.ask_patiently(command, option, *names, doing=self._doing)
 
     def _forget(self, name: str) -> None:
         """Remove a hidden file. What stays is removed by a run after a day."""
-        deadline = time.monotonic() + _ABORT_SECONDS
-        command = ("deletefile", self._remote.target(name))
-        while True:
-            try:
-                self._remote.ask(*command, doing=self._doing, timeout=_ABORT_SECONDS, must_end=True)
-            except MissingError:
-                return
-            except BackupsError as error:
-                if not isinstance(error, LockedError) or time.monotonic() > deadline:
-                    log.warning("%s; a run after a day will remove %s", error, self._remote.target(name))
-                    return
-            else:
-                return
-            time.sleep(_LOCKED_SECONDS)
+        try:
+            self._remote.ask_patiently(
+                "deletefile", self._remote.target(name), doing=self._doing, timeout=_ABORT_SECONDS
+            )
+        except MissingError:
+            pass
+        except BackupsError as error:
+            log.warning("%s; a run after a day will remove %s", error, self._remote.target(name))
 
     def abort(self) -> None:
         """End rclone, and remove what it has written."""
