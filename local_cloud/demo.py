@@ -135,7 +135,7 @@ class Demo:
         """Unpack an archive beside, and compare it with the folder that was backed up."""
         target = self.work / "restored" / place.destination
         target.mkdir(parents=True)
-        stock.pipeline(copy, self.passphrase_file, "tar", "-x", "-p", "-f", "-", "-C", str(target))
+        stock.pipeline(copy, self.passphrase_file, "tar", "-x", "-i", "-p", "-f", "-", "-C", str(target))
         wrong = stock.differences(original, target / original.name, excludes)
         shutil.rmtree(target)
         return wrong

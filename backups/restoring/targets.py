@@ -146,7 +146,8 @@ def target_of(text: str, source: Source, context: Context, *, password: SecretSt
 
 def _unpack(decoded: Decoding, directory: Path) -> list[str]:
     """Modes are kept; owners only as root, as tar does by itself."""
-    argv = ["tar", "--extract", "--file=-", f"--directory={directory}", "--preserve-permissions"]
+    # Without --ignore-zeros tar ends at the end mark, and whoever still writes the padding dies of a broken pipe.
+    argv = ["tar", "--extract", "--ignore-zeros", "--file=-", f"--directory={directory}", "--preserve-permissions"]
     argv += ["--delay-directory-restore", "--acls", "--xattrs"]
     argv += ["--xattrs-include=*"] if os.geteuid() == 0 else []
     tar = Command(argv, stdin=decoded.output)

@@ -38,7 +38,7 @@ def test_a_folder_on_a_host_is_stored_and_comes_back(scene: Scene, tmp_path: Pat
     passphrase = tmp_path / "passphrase"
     passphrase.write_text(PASSPHRASE)
     scene.night.download(MAIN, result.key, tmp_path / "copy")
-    stock.pipeline(tmp_path / "copy", passphrase, "tar", "-x", "-p", "-f", "-", "-C", str(tmp_path))
+    stock.pipeline(tmp_path / "copy", passphrase, "tar", "-x", "-i", "-p", "-f", "-", "-C", str(tmp_path))
     assert stock.differences(scene.folder, tmp_path / scene.folder.name) == []
     assert staged(scene) == []
     events = scene.night.cloud.client("logs").filter_log_events(logGroupName=scene.night.outputs["WorkerLog"])["events"]

@@ -75,7 +75,7 @@ def test_every_copy_comes_back_with_stock_tools_only(
                 original, excludes = originals[result.source]
                 target = tmp_path / f"{bucket}-{result.source}"
                 target.mkdir()
-                stock.pipeline(copy, passphrase, "tar", "-x", "-p", "-f", "-", "-C", str(target))
+                stock.pipeline(copy, passphrase, "tar", "-x", "-i", "-p", "-f", "-", "-C", str(target))
                 assert stock.differences(original, target / original.name, excludes) == []
             else:
                 scene.database.execute("DROP DATABASE restored; CREATE DATABASE restored")

@@ -118,6 +118,19 @@ def test_what_a_killed_restore_left_is_no_obstacle(stored: CommandLine) -> None:
     assert sorted(path.name for path in target.iterdir()) == ["data"]
 
 
+def test_archive_whose_padding_comes_late(stored: CommandLine, fake_path: FakePath) -> None:
+    """The archive is padded to a record: tar has seen its end long before whoever writes the padding."""
+    assert stored("restore", stored.job, "data", "--to", "back.tar").code == 0
+    archive = (stored.directory / "back.tar").read_bytes()
+    assert not any(archive[-4096:])
+    blocks = len(archive) // 512 - 4
+    late = f"{{ dd bs=512 count={blocks} iflag=fullblock status=none; sleep 0.5; cat; }}"
+    fake_path.put("zstd", f'"$REAL" "$@" | {late}')
+    ended = stored("restore", stored.job, "data", "--to", "back")
+    assert (ended.code, leftovers(stored)) == (0, []), ended.err
+    assert contents(stored.directory / "back" / "data") == contents(stored.data)
+
+
 def test_to_a_tar_file(stored: CommandLine) -> None:
     assert stored("restore", stored.job, "data", "--to", "back.tar").code == 0
     path = stored.directory / "back.tar"
