@@ -1,7 +1,7 @@
 """Databases on servers of other releases: Oracle's MySQL, and PostgreSQL older and newer than this machine's.
 
-They come from Debian sid, trixie and bullseye, by the mirror that apt is configured with. PostgreSQL 14 and 16 are in
-no release of Debian: what the worker's image does with them is what it does with 13, 15, 17 and 18.
+They come from Debian sid, trixie and bullseye, by the mirror that apt is configured with; PostgreSQL 14 and 16 from
+other registries. Only the clients of 14 are in none: its server is read by those of the next release.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from tests.servers.operations_page import statements
 from tests.servers.oracle_mysql import PACKAGES, OracleMySQL
 from tests.servers.postgres import Postgres
 from tests.servers.postgres import database as postgres_database
+from tests.servers.postgres_releases import postgresql_14, postgresql_16
 
 pytestmark = pytest.mark.xdist_group("debian sid")
 
@@ -55,12 +56,13 @@ def live(oracle: OracleMySQL) -> Iterator[str]:
 def programs_of(release: Path) -> Iterator[Path]:
     """PostgreSQL's programs of a release, where the account that runs the server may enter."""
     with contextlib.ExitStack() as stack:
-        if not all(directory.stat().st_mode & stat.S_IXOTH for directory in release.parents):
+        if not all(directory.stat().st_mode & stat.S_IXOTH for directory in (release, *release.parents)):
             open_to_all = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="release-")))
             open_to_all.chmod(0o755)
-            release = Path(shutil.copytree(release / "usr", open_to_all / "usr", symlinks=True)).parent
-        (found,) = release.glob("usr/lib/postgresql/*/bin")
-        yield found
+            release = Path(shutil.copytree(release, open_to_all / release.name, symlinks=True))
+            release.chmod(0o755)
+        (found,) = release.rglob("bin/initdb")
+        yield found.parent
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +84,24 @@ def image_programs() -> Iterator[Path]:
     """Those of the release that the worker's image is made of."""
     with programs_of(unpacked_or_left_out("trixie", "postgresql")) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def sixteen_programs() -> Iterator[Path]:
+    with programs_of(postgresql_16()) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def fourteen() -> Iterator[Postgres]:
+    with programs_of(postgresql_14()) as programs, Postgres(programs=programs) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def sixteen(sixteen_programs: Path) -> Iterator[Postgres]:
+    with Postgres(programs=sixteen_programs) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -190,21 +210,28 @@ def test_a_postgresql_server_newer_than_every_client_is_refused_plainly(
 
 
 @pytest.fixture
-def clients(programs: Path, older_programs: Path, image_programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def clients(
+    programs: Path,
+    older_programs: Path,
+    sixteen_programs: Path,
+    image_programs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Beside this machine's clients stand older and newer ones, as in the worker's image."""
-    more = (*pgsql_programs.DIRECTORIES, str(programs), str(older_programs), str(image_programs))
-    monkeypatch.setattr(pgsql_programs, "DIRECTORIES", more)
+    more = map(str, (programs, older_programs, sixteen_programs, image_programs))
+    monkeypatch.setattr(pgsql_programs, "DIRECTORIES", (*pgsql_programs.DIRECTORIES, *more))
 
 
 @pytest.mark.usefixtures("clients")
 @pytest.mark.parametrize("form", ["plain", "custom"])
-@pytest.mark.parametrize("which", ["older", "postgres", "image", "newer"])
+@pytest.mark.parametrize("which", ["older", "postgres", "sixteen", "image", "newer"])
 def test_each_server_is_read_by_the_client_of_its_version(
     which: str, form: str, request: pytest.FixtureRequest, context: Context
 ) -> None:
     server: Postgres = request.getfixturevalue(which)
     version = int(server.execute("SHOW server_version_num")) // 10_000
-    assert version in {"older": (13,), "postgres": range(14, 18), "image": (17,), "newer": range(18, 99)}[which]
+    expected = {"older": (13,), "postgres": range(14, 18), "sixteen": (16,), "image": (17,), "newer": range(18, 99)}
+    assert version in expected[which]
     with postgres_database(server, "versions") as made, postgres_database(server, "versions_restored") as other:
         server.execute(pgsql.SCHEMA, made)
         one = pgsql.source(server, made, format=form)
@@ -228,15 +255,20 @@ def test_the_roles_of_each_server_too(older: Postgres, newer: Postgres, context:
         assert re.search(rf"\(PostgreSQL\) {version}\b", roles.tools()["pg_dumpall"])
 
 
-def test_without_its_own_client_the_next_newer_one_reads_it(older: Postgres, context: Context) -> None:
+@pytest.mark.parametrize("which", ["older", "fourteen"])
+def test_without_its_own_client_the_next_newer_one_reads_it(
+    which: str, request: pytest.FixtureRequest, context: Context
+) -> None:
+    server: Postgres = request.getfixturevalue(which)
+    assert int(server.execute("SHOW server_version_num")) // 10_000 == {"older": 13, "fourteen": 14}[which]
     own = pgsql_programs.newest("pg_dump").major
-    with postgres_database(older, "next") as made, postgres_database(older, "next_restored") as other:
-        older.execute(pgsql.SCHEMA, made)
-        one = pgsql.source(older, made)
+    with postgres_database(server, "next") as made, postgres_database(server, "next_restored") as other:
+        server.execute(pgsql.SCHEMA, made)
+        one = pgsql.source(server, made)
         data, _ = pgsql.dump(one, context)
         assert f"({own}." in one.tools()["pg_dump"] or f") {own}." in one.tools()["pg_dump"]
-        pgsql.restore(older, other, data, context)
-        assert pgsql.described(older, other) == pgsql.described(older, made)
+        pgsql.restore(server, other, data, context)
+        assert pgsql.described(server, other) == pgsql.described(server, made)
 
 
 def test_what_the_operations_page_grants_before_postgresql_14_suffices(older: Postgres, context: Context) -> None:

@@ -6,8 +6,6 @@ of the checkout: nothing is installed, and no root is needed. A cached release i
 
 from __future__ import annotations
 
-import fcntl
-import os
 import platform
 import re
 import shutil
@@ -15,13 +13,9 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
+from tests.servers.kept import CACHE, kept, or_left_out, run
 
-from infra.bundle import ROOT
-
-CACHE = ROOT / ".cache" / "debian"
 _KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
-_SECONDS = 300
 # What packages depend on but the programs run without; the largest of them are a third of all.
 _LEFT_OUT = ("perl", "libperl", "libc-gconv", "debconf", "adduser", "passwd", "dpkg", "tzdata", "locales", "ucf")
 _PROGRAMS = ("usr/bin/*", "usr/sbin/*", "usr/lib/postgresql/*/bin/*")
@@ -38,34 +32,18 @@ def unpacked(release: str, *packages: str) -> Path:
     Its programs run where they lie, such as ``usr/sbin/mysqld``. Raises RuntimeError when the mirror can't be reached
     or the release has no such package.
     """
-    CACHE.mkdir(parents=True, exist_ok=True)
-    place = CACHE / f"{release}-{'-'.join(packages)}-{platform.machine()}"
-    with place.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not place.exists():
-            partial = place.with_suffix(".partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            _unpack(release, packages, partial)
-            partial.rename(place)
-    return place
+    return kept(CACHE / "debian" / f"{release}-{'-'.join(packages)}", lambda place: _unpack(release, packages, place))
 
 
 def unpacked_or_left_out(release: str, *packages: str) -> Path:
-    """The same for a fixture: where the mirror can't be reached the tests are left out, and the summary says why.
-
-    Where CI is set nothing may be left out: then they fail.
-    """
-    try:
-        return unpacked(release, *packages)
-    except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"needs {', '.join(packages)} of Debian {release}, by apt's own mirror: {error}")
+    """The same for a fixture."""
+    what = f"{', '.join(packages)} of Debian {release}, by apt's own mirror"
+    return or_left_out(what, lambda: unpacked(release, *packages))
 
 
 def mirror() -> str:
     """Address of the Debian mirror that this machine's apt is configured with. Raises RuntimeError."""
-    asked = _run(["apt-get", "update", "--print-uris"], "apt-get does not tell its mirror")
+    asked = run(["apt-get", "update", "--print-uris"], "apt-get does not tell its mirror")
     codename = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
     found = re.search(rf"^'(\S+)/dists/{re.escape(codename)}/InRelease'", asked, re.MULTILINE)
     if not found:
@@ -99,8 +77,8 @@ def _unpack(release: str, packages: Sequence[str], target: Path) -> None:
     shutil.rmtree(state, ignore_errors=True)
     options = apt_options(state, f"deb [signed-by={_KEYS}] {mirror()} {release} main")
     apt = ["apt-get", "--yes", "--quiet", *(f"--option={name}={value}" for name, value in options.items())]
-    _run([*apt, "update"], f"the lists of Debian {release} can't be fetched")
-    _run(
+    run([*apt, "update"], f"the lists of Debian {release} can't be fetched")
+    run(
         [*apt, "install", "--download-only", "--no-install-recommends", *packages],
         f"{', '.join(packages)} of Debian {release} can't be fetched",
     )
@@ -155,10 +133,3 @@ def _front(program: Path) -> None:
 
 def _root(program: Path) -> Path:
     return next(parent.parent for parent in program.parents if parent.name == "usr")
-
-
-def _run(argv: list[str], problem: str) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=_SECONDS)
-    if done.returncode != 0:
-        raise RuntimeError(f"{problem}: {done.stderr.strip()}")
-    return done.stdout

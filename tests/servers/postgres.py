@@ -38,7 +38,7 @@ class Postgres:
     ) -> None:
         """``hba`` goes before the lines of pg_hba.conf; ``certificate`` is its key and its chain, in PEM.
 
-        ``programs`` is the directory of another version than this machine's newest.
+        ``programs`` is the directory of another version than this machine's newest; what it lacks is this machine's.
         """
         self.port = 0
         self._programs = programs
@@ -153,7 +153,8 @@ class Postgres:
         (self._data / "postgresql.auto.conf").write_text("".join(lines))
 
     def _program(self, name: str) -> str:
-        return str(self._programs / name) if self._programs else program(name)
+        own = self._programs and self._programs / name
+        return str(own) if own and own.exists() else program(name)
 
     def _run(self, name: str, *arguments: str) -> None:
         user, group = self._account or (None, None)
