@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, TypeVar
 from backups import ssm
 from backups.aws_sessions import new_session
 from backups.errors import BackupsError, SourceError
+from backups.signed_reading import SignedReader
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -68,6 +69,9 @@ class Area:
         self._s3 = client
         self._beat = 0
         self._lock = threading.Lock()
+        self._reader = SignedReader(client.meta.endpoint_url)
+        self._addresses: dict[int, str] = {}
+        """Of parts that are being read."""
 
     def lease_address(self) -> str:
         """Where the host begins to read."""
@@ -100,10 +104,15 @@ class Area:
 
     def fetch(self, number: int, start: int, size: int) -> bytes:
         """So many bytes of a part, all at once: the client copies a body once more when it is read in blocks."""
-        key, wanted = self.prefix + _part(str(number)), f"bytes={start}-{start + size - 1}"
+        name = _part(str(number))
+        address = self._addresses.get(number) or self._addresses.setdefault(number, self._sign("get_object", name))
+        key, wanted = self.prefix + name, f"bytes={start}-{start + size - 1}"
 
         def get() -> bytes:
-            return self._s3.get_object(Bucket=self.bucket, Key=key, Range=wanted)["Body"].read()
+            read = self._reader.read(address, start, size)
+            if read is None:  # the client tries longer, and says why
+                read = self._s3.get_object(Bucket=self.bucket, Key=key, Range=wanted)["Body"].read()
+            return read
 
         return self._ask("read from", get)
 
@@ -118,6 +127,7 @@ class Area:
 
     def remove(self, number: int) -> None:
         """Remove a part that was read."""
+        self._addresses.pop(number, None)
         key = self.prefix + _part(str(number))
         self._ask("remove from", lambda: self._s3.delete_object(Bucket=self.bucket, Key=key))
 

@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import BinaryIO
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
@@ -47,6 +48,12 @@ class Store:
             old = self.objects.get(where, [])
             self.objects[where] = files
         _unlink(old)
+
+    def opened(self, where: str, stack: contextlib.ExitStack) -> list[BinaryIO] | None:
+        """The object's files, whatever becomes of it meanwhile; None without it."""
+        with self.lock:
+            files = self.objects.get(where)
+            return None if files is None else [stack.enter_context(file.open("rb")) for file in files]
 
     def remove(self, where: str) -> None:
         """The object is gone."""
@@ -127,21 +134,21 @@ class Handler(BaseHTTPRequestHandler):
         if "list-type" in query:
             self._list(where, query)
             return
-        files = self.store.objects.get(where)
-        if files is None:
-            self._answer(_XML.format("Error", "<Code>NoSuchKey</Code>"), status=404)
-            return
-        size = size_of(files)
-        start, _, last = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
-        begin, end = int(start), min(int(last or size - 1), size - 1) + 1
-        part = {"Content-Range": f"bytes {begin}-{end - 1}/{size}"} if "Range" in self.headers else {}
-        about = {"Content-Length": str(end - begin), "ETag": '"0-1"', **part}
-        self._answer(status=206 if part else 200, headers=about)
-        for path in files:
-            length = path.stat().st_size
-            if begin < length and end > 0:
-                self._give(path, max(begin, 0), min(end, length))
-            begin, end = begin - length, end - length
+        with contextlib.ExitStack() as stack:
+            files = self.store.opened(where, stack)
+            if files is None:
+                self._answer(_XML.format("Error", "<Code>NoSuchKey</Code>"), status=404)
+                return
+            sizes = [os.fstat(file.fileno()).st_size for file in files]
+            start, _, last = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
+            begin, end = int(start), min(int(last or sum(sizes) - 1), sum(sizes) - 1) + 1
+            part = {"Content-Range": f"bytes {begin}-{end - 1}/{sum(sizes)}"} if "Range" in self.headers else {}
+            about = {"Content-Length": str(end - begin), "ETag": '"0-1"', **part}
+            self._answer(status=206 if part else 200, headers=about)
+            for file, length in zip(files, sizes, strict=True):
+                if begin < length and end > 0:
+                    self._give(file, max(begin, 0), min(end, length))
+                begin, end = begin - length, end - length
 
     def do_DELETE(self) -> None:
         """An object, or an upload in parts."""
@@ -185,11 +192,10 @@ class Handler(BaseHTTPRequestHandler):
             path.unlink()
             raise ConnectionError("the body broke off")
 
-    def _give(self, path: Path, begin: int, end: int) -> None:
+    def _give(self, file: BinaryIO, begin: int, end: int) -> None:
         """A file's bytes."""
-        with path.open("rb") as file:
-            while begin < end:
-                begin += os.sendfile(self.connection.fileno(), file.fileno(), begin, min(_PIECE, end - begin))
+        while begin < end:
+            begin += os.sendfile(self.connection.fileno(), file.fileno(), begin, min(_PIECE, end - begin))
 
     def _answer(self, body: str = "", *, status: int = 200, headers: dict[str, str] | None = None) -> None:
         content = body.encode()

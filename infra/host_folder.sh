@@ -62,7 +62,7 @@ granted() {  # wait until a part may be uploaded: so the staging area stays smal
   until [ -n "$(address "$1")" ] || { renew && [ -n "$(address "$1")" ]; }; do
     heard
     sleep "$pause"
-    pause=0.5  # each look costs a few processes, and what waits to be read lasts for longer
+    pause=1  # each look costs a few processes, and what waits to be read lasts for longer
   done
 }
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("backups.sources.host_stream")
 
-_FETCHERS = 4
-FETCH_BYTES = 4 << 20
+_FETCHERS = 3
+FETCH_BYTES = 6 << 20
 """Parts are read in pieces of this size, so many at once: what they take in memory, however large a part is."""
 _BUFFER = 1 << 20
 _LEAVE_SECONDS = 30.0
@@ -177,16 +177,16 @@ class _Receiver:
         with ThreadPoolExecutor(_FETCHERS + 2, "part") as pool:
             while True:
                 self._check()
-                while self._wanted and len(queue) < _FETCHERS:
-                    piece = self._wanted.popleft()
-                    queue.append((piece, pool.submit(area.fetch, piece.part, piece.start, piece.size)))
+                self._fetch_more(pool, queue)
                 if look is None and not self._wanted and not self._ended:
                     look = pool.submit(area.arrived, self._arrived)  # while others are handed on
                 if queue:
                     self._starved.fed()
                     piece, fetched = queue.popleft()
-                    self._hand_on(piece, fetched.result(), sink)
-                    del fetched  # it holds the bytes
+                    data = fetched.result()
+                    self._fetch_more(pool, queue)
+                    self._hand_on(piece, data, sink)
+                    del data, fetched
                     if piece.last:
                         pool.submit(area.remove, piece.part).add_done_callback(_logged)
                 elif look is None:
@@ -196,6 +196,11 @@ class _Receiver:
                     look = None
                     if not news and not queue:
                         self._over.wait(self._starved.pause())
+
+    def _fetch_more(self, pool: ThreadPoolExecutor, queue: deque[tuple[_Piece, Future[bytes]]]) -> None:
+        while self._wanted and len(queue) < _FETCHERS:
+            piece = self._wanted.popleft()
+            queue.append((piece, pool.submit(self._staged.area.fetch, piece.part, piece.start, piece.size)))
 
     def _check(self) -> None:
         if self._over.is_set():

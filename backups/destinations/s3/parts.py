@@ -8,7 +8,6 @@ import io
 import itertools
 import math
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, cast
@@ -69,10 +68,13 @@ class Part:
 
     def __init__(self, number: int, planned: int, tmpdir: Path) -> None:
         """``planned`` is the size at which it is full. Raises OSError when the file can't be made."""
+        from fastcrc import crc32  # where nothing is uploaded it need not be there
+
         self.number = number
         self.planned = planned
         self.size = 0
         self.crc32 = 0
+        self._continued = crc32.iso_hdlc
         self._blocks: list[bytes] = []
         self._spool: IO[bytes] | None = None
         if planned > self.SPOOLED:
@@ -97,7 +99,7 @@ class Part:
         else:
             self._blocks.append(block)
         self.size += len(block)
-        self.crc32 = zlib.crc32(block, self.crc32)
+        self.crc32 = self._continued(block, self.crc32)
 
     def open(self, check: Callable[[], None]) -> IO[bytes]:
         """Its bytes from the start, as often as needed. ``check`` is called before each read and may raise."""

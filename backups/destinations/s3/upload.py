@@ -13,7 +13,6 @@ from backups.destinations.base import Upload
 from backups.destinations.retrying import GivenUp, again
 from backups.destinations.s3.abandoned import abort_abandoned
 from backups.destinations.s3.bucket import Bucket, encoded
-from backups.destinations.s3.crc32 import combined
 from backups.destinations.s3.errors import explain
 from backups.destinations.s3.multipart import TOKEN, Multipart
 from backups.destinations.s3.parts import Part, part_sizes
@@ -27,6 +26,8 @@ class S3Upload(Upload):
     """Fills one part at a time. Nothing is sent before the first one is full."""
 
     def __init__(self, bucket: Bucket, key: str, size_bound: int | None) -> None:
+        from fastcrc import crc32  # where nothing is uploaded it need not be there
+
         self._bucket = bucket
         self._key = key
         self._token = secrets.token_hex(16)
@@ -37,12 +38,14 @@ class S3Upload(Upload):
         self._multipart: Multipart | None = None
         self._size = 0
         self._crc32 = 0
+        self._continued = crc32.iso_hdlc
         self._sha256 = hashlib.sha256() if bucket.full else None
 
     def write(self, block: bytes) -> None:
         """Add to the part that fills. Waits while too much is on its way."""
         self._given_up.check()
         self._size += len(block)
+        self._crc32 = self._continued(block, self._crc32)
         if self._sha256:
             self._sha256.update(block)
         rest = memoryview(block)
@@ -81,7 +84,6 @@ class S3Upload(Upload):
             abort_abandoned(self._bucket, self._key)
             self._multipart = Multipart(self._bucket, self._key, self._token, self._given_up)
         self._multipart.send(part)
-        self._crc32 = combined(self._crc32, part.crc32, part.size)
         self._part = None
         return self._multipart
 
