@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
+
+log = logging.getLogger("backups.signed_reading")
 
 _CONNECT_SECONDS, _READ_SECONDS = 10, 60
 _CONNECTIONS = 16
@@ -37,6 +40,8 @@ class SignedReader:
             if answer.status_code == _PARTIAL_CONTENT:
                 return bytes(StreamingBody(answer.raw, size).read())
             answer.raw.close()
-        except BotoCoreError:
-            pass
+            problem = f"status {answer.status_code}"
+        except BotoCoreError as error:
+            problem = type(error).__name__  # its text may hold the address, and so the signature
+        log.info("reading by a signed address failed: %s", problem)
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import ssl
 import threading
@@ -56,8 +57,13 @@ def test_ranges_are_read_by_several_threads_at_once(reader: SignedReader, addres
         lambda address: address.replace("127.0.0.1", "no-such-host.invalid"),
     ],
 )
-def test_what_is_refused_is_nothing(reader: SignedReader, address: str, wrong: Callable[[str], str]) -> None:
+def test_what_is_refused_is_nothing_and_the_log_names_no_signature(
+    reader: SignedReader, address: str, wrong: Callable[[str], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "backups")
     assert reader.read(wrong(address), 0, 1000) is None
+    assert "reading by a signed address failed" in caplog.text
+    assert "Signature" not in caplog.text
 
 
 @pytest.mark.parametrize(
